@@ -1,0 +1,187 @@
+//! From surprisal to probability: how rare is a surprisal among those that the model has seen?
+//!
+//! The surprisals of learnt events are kept in a t-digest (Dunning 2021) with the model's forgetting. The tail probability is
+//! `(1 + weight of surprisals ≥ s) / (1 + weight of all)`: never zero, and below α no more often than α where events are
+//! exchangeable, up to the sketch's error (a fraction of a percent of the smaller tail).
+
+use tdigest::{Centroid, TDigest};
+
+/// Centroids kept. The sketch is finest in the tails, where each holds a few events.
+const CENTROIDS: usize = 200;
+
+/// Surprisals seen, with forgetting: a sketch that adds and fades like evidence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibrator {
+    digest: TDigest,
+}
+
+impl Default for Calibrator {
+    fn default() -> Self {
+        Self { digest: TDigest::new_with_size(CENTROIDS) }
+    }
+}
+
+impl Calibrator {
+    /// The sketch with these centroids, in ascending order of mean, between the least and the greatest surprisal seen.
+    /// `None` if they are not such.
+    pub fn from_centroids(means: &[f64], weights: &[f64], range: (f64, f64)) -> Option<Self> {
+        let whole = means.len() == weights.len() && means.len() <= CENTROIDS;
+        let ordered = means.windows(2).all(|pair| pair[0] <= pair[1]);
+        let finite = means.iter().chain(weights).chain([&range.0, &range.1]).all(|value| value.is_finite());
+        let within = means.first().is_none_or(|first| range.0 <= *first) && means.last().is_none_or(|last| *last <= range.1);
+        (whole && ordered && finite && within && weights.iter().all(|weight| *weight > 0.0)).then(|| {
+            Self::of(means.iter().zip(weights).map(|(mean, weight)| Centroid::new(*mean, *weight)).collect(), range)
+        })
+    }
+
+    fn of(centroids: Vec<Centroid>, (min, max): (f64, f64)) -> Self {
+        if centroids.is_empty() {
+            return Self::default();
+        }
+        // The sum is the digest's own business (its mean) and is not used here; the count is taken from the centroids, so that
+        // a sketch is the same after a snapshot as before it.
+        let count = centroids.iter().map(Centroid::weight).sum();
+        Self { digest: TDigest::new(centroids, 0.0, count, Some(max), Some(min), CENTROIDS) }
+    }
+
+    /// Means and weights of the centroids, in ascending order of mean.
+    pub fn centroids(&self) -> (Vec<f64>, Vec<f64>) {
+        self.digest.centroids().iter().map(|centroid| (centroid.mean(), centroid.weight())).unzip()
+    }
+
+    /// The least and the greatest surprisal seen; zeros before any.
+    pub fn range(&self) -> (f64, f64) {
+        (self.digest.min().unwrap_or(0.0), self.digest.max().unwrap_or(0.0))
+    }
+
+    /// Fades what was seen by `retention` and adds `surprisals`, which are finite.
+    pub fn learn(&mut self, retention: f64, surprisals: &[f64]) {
+        let faded = self.digest.centroids().iter().map(|centroid| Centroid::new(centroid.mean(), centroid.weight() * retention));
+        let digest = Self::of(faded.collect(), self.range()).digest.merge_unsorted(surprisals.to_vec());
+        let range = (digest.min().unwrap_or(0.0), digest.max().unwrap_or(0.0));
+        *self = Self::of(digest.centroids().to_vec(), range);
+    }
+
+    /// The sketch of everything that `sketches` have seen.
+    pub fn sum<'a>(sketches: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut digests: Vec<_> =
+            sketches.into_iter().filter(|sketch| !sketch.digest.is_empty()).map(|sketch| sketch.digest.clone()).collect();
+        if digests.len() < 2 {
+            return digests.pop().map_or_else(Self::default, |digest| Self { digest });
+        }
+        Self { digest: TDigest::merge_digests(digests) }
+    }
+
+    /// The tail probabilities that this sketch gives, ready to be asked often.
+    pub fn tail(&self) -> Tail {
+        let centroids = self.digest.centroids();
+        let (min, max) = self.range();
+        let mut tail = Tail { knots: Vec::with_capacity(centroids.len() + 2), total: self.digest.count() };
+        let mut below = 0.0;
+        if !centroids.is_empty() {
+            tail.knots.push((min, 0.0));
+        }
+        for centroid in centroids {
+            tail.knots.push((centroid.mean(), below + 0.5 * centroid.weight()));
+            below += centroid.weight();
+        }
+        if !centroids.is_empty() {
+            tail.knots.push((max, below));
+        }
+        tail
+    }
+}
+
+/// Tail probabilities of surprisals: a piecewise linear distribution function.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tail {
+    /// Surprisal, and the weight below it.
+    knots: Vec<(f64, f64)>,
+    total: f64,
+}
+
+impl Tail {
+    /// Estimate of P(S ≥ `surprisal`), in (0, 1].
+    pub fn probability(&self, surprisal: f64) -> f64 {
+        let above = self.knots.partition_point(|knot| knot.0 < surprisal);
+        let below = match (above.checked_sub(1).map(|index| self.knots[index]), self.knots.get(above)) {
+            (None, _) => 0.0,
+            (Some(_), None) => self.total,
+            (Some((left, weight_left)), Some(&(right, weight_right))) => {
+                weight_left + (surprisal - left) / (right - left) * (weight_right - weight_left)
+            }
+        };
+        ((1.0 + self.total - below) / (1.0 + self.total)).clamp(f64::MIN_POSITIVE, 1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Surprisals of an exponential distribution by its quantile function: the exact tail is `exp(-s)`.
+    fn exponential(count: usize) -> Vec<f64> {
+        // Visited in a fixed scattered order, as a stream would.
+        (0..count).map(|index| (index * 7919) % count).map(|index| -(1.0 - (index as f64 + 0.5) / count as f64).ln()).collect()
+    }
+
+    fn learnt(surprisals: &[f64], retention: f64) -> Calibrator {
+        let mut calibrator = Calibrator::default();
+        surprisals.chunks(256).for_each(|block| calibrator.learn(retention.powi(block.len() as i32), block));
+        calibrator
+    }
+
+    #[test]
+    fn tail_agrees_with_the_exact_distribution() {
+        let tail = learnt(&exponential(50_000), 1.0).tail();
+        for exact in [0.9, 0.5, 0.1, 0.01, 0.001] {
+            let estimate = tail.probability(-f64::ln(exact));
+            assert!((estimate / exact - 1.0).abs() < 0.03, "tail {exact}: estimated {estimate}");
+        }
+    }
+
+    #[test]
+    fn nothing_seen_is_no_surprise_and_the_worst_is_never_zero() {
+        assert_eq!(Calibrator::default().tail().probability(3.0), 1.0);
+        let tail = learnt(&exponential(999), 1.0).tail();
+        assert_eq!(tail.probability(1e9), 1.0 / 1000.0);
+        assert_eq!(tail.probability(-1e9), 1.0);
+    }
+
+    #[test]
+    fn ties_count_as_at_least_as_surprising() {
+        let tail = learnt(&[1.0; 1000], 1.0).tail();
+        assert_eq!(tail.probability(1.0), 1.0);
+        assert_eq!(tail.probability(1.5), 1.0 / 1001.0);
+    }
+
+    #[test]
+    fn forgetting_follows_a_change_of_level() {
+        let mut stream = vec![10.0; 20_000];
+        stream.extend(exponential(20_000));
+        let half_life = 500.0;
+        let tail = learnt(&stream, f64::powf(0.5, 1.0 / half_life)).tail();
+        // 40 half-lives later the tens weigh nothing, and the effective number of events is half_life / ln 2.
+        assert!(tail.probability(9.0) < 0.01);
+        assert!((tail.total * std::f64::consts::LN_2 / half_life - 1.0).abs() < 0.3);
+    }
+
+    #[test]
+    fn a_sum_of_sketches_sees_what_both_saw() {
+        let all = exponential(20_000);
+        let (left, right) = all.split_at(5_000);
+        let sum = Calibrator::sum([&learnt(left, 1.0), &learnt(right, 1.0)]).tail();
+        for exact in [0.5, 0.05, 0.005] {
+            assert!((sum.probability(-f64::ln(exact)) / exact - 1.0).abs() < 0.05);
+        }
+    }
+
+    #[test]
+    fn centroids_round_trip() {
+        let calibrator = learnt(&exponential(5_000), 0.9999);
+        let (means, weights) = calibrator.centroids();
+        assert_eq!(Calibrator::from_centroids(&means, &weights, calibrator.range()), Some(calibrator.clone()));
+        assert_eq!(Calibrator::from_centroids(&means, &weights[1..], calibrator.range()), None);
+        assert_eq!(Calibrator::from_centroids(&[2.0, 1.0], &[1.0, 1.0], (1.0, 2.0)), None);
+    }
+}

@@ -1,0 +1,488 @@
+//! The engine: the posterior's state, and the step that scores events and learns them.
+//!
+//! Pure: records and positions come in, scores and evidence go out; clocks, network and threads are someone else's. State is a
+//! fold over the log. The evidence of a partition is its *site*, and the posterior is the prior plus the sum of all sites.
+//!
+//! **Blocks.** An event is scored at once, by the posterior that has not seen it, and learnt when its block is full. Blocks are cut
+//! by the number of events that the partition has taught so far ([`block_len`]), not by arrival, so the posterior is the same
+//! function of the log however the records came in, and a restart relearns the very same blocks. A block is at most a 32nd of
+//! what has been learnt before, so the delay costs next to nothing.
+
+mod site;
+
+use std::collections::BTreeMap;
+
+use crate::calibration::{Calibrator, Tail};
+use crate::features::{Kind, Rows, RowsView, Schema};
+use crate::models::{Evidence, Model, NotFinite};
+use crate::record::{Dead, Head, Offset, Partition, Run};
+
+pub use site::Site;
+
+/// How the engine learns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Learning {
+    /// Events after which evidence weighs half; infinite never forgets.
+    pub half_life_events: f64,
+    /// Events in a block at most.
+    pub max_block: usize,
+}
+
+impl Default for Learning {
+    fn default() -> Self {
+        Self { half_life_events: f64::INFINITY, max_block: 256 }
+    }
+}
+
+impl Learning {
+    /// What is left of evidence after `events` more: `2^(-events / half-life)`.
+    pub fn retention(&self, events: usize) -> f64 {
+        (-(events as f64) / self.half_life_events).exp2()
+    }
+}
+
+/// Events in the block that follows `learnt` events: the power of two at most `learnt / 32`, within `1..=max_block`.
+pub fn block_len(learnt: u64, max_block: usize) -> usize {
+    let share = (learnt / 32).max(1);
+    (1_u64 << share.ilog2()).min(max_block as u64) as usize
+}
+
+/// What an event was found to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// `-ln p(event | everything before)`, in nats.
+    pub surprisal: f64,
+    /// Share of experience at least as surprising, in (0, 1].
+    pub tail_probability: f64,
+    /// Learning steps behind the posterior that scored.
+    pub step: u64,
+}
+
+/// What a step did, for those who watch.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Events learnt and blocks they came in.
+    pub learnt: u64,
+    /// See `learnt`.
+    pub blocks: u64,
+    /// Events of blocks that were refused because a number would not have been finite.
+    pub refused: u64,
+}
+
+/// A partition that this engine learns.
+#[derive(Clone, Debug, PartialEq)]
+struct Place<M: Model> {
+    site: Site<M::Evidence>,
+    /// The next record to come.
+    next: Offset,
+    /// Records before this one have committed scores: they are learnt, but not scored again.
+    scored_to: Offset,
+    /// Events scored and not yet learnt, with their surprisals.
+    pending: Rows,
+    surprisals: Vec<f64>,
+    /// Where the first pending event stands.
+    pending_from: Offset,
+    /// Whether the site has changed since it was last published.
+    unpublished: bool,
+}
+
+/// q(θ) as of now, and what goes with it.
+#[derive(Debug)]
+struct Belief<M: Model> {
+    posterior: M::Posterior,
+    tail: Tail,
+}
+
+/// A Bayesian model that follows a log.
+#[derive(Debug)]
+pub struct Engine<M: Model> {
+    model: M,
+    learning: Learning,
+    categories: Vec<usize>,
+    width: usize,
+    places: BTreeMap<Partition, Place<M>>,
+    /// Sites of partitions that others learn.
+    others: BTreeMap<Partition, Site<M::Evidence>>,
+    belief: Belief<M>,
+    step: u64,
+}
+
+/// Why the engine can't take what it was given. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EngineError {
+    /// A run of a partition that is not assigned.
+    #[error("records of partition {partition}, which is not assigned")]
+    NotAssigned {
+        /// The partition.
+        partition: Partition,
+    },
+    /// A run that doesn't follow what came before: events would be lost or counted twice.
+    #[error("partition {partition}: records from offset {found}, expected {expected} or later")]
+    OutOfOrder {
+        /// The partition.
+        partition: Partition,
+        /// First offset of the run.
+        found: Offset,
+        /// First offset that has not been taken.
+        expected: Offset,
+    },
+    /// A snapshot that says more than was committed, which no replay explains.
+    #[error(
+        "partition {partition}: the snapshot covers offsets up to {covers_to}, but only those up to {committed} were committed; \
+         posterior and offsets do not belong together"
+    )]
+    AheadOfCommit {
+        /// The partition.
+        partition: Partition,
+        /// Where the snapshot ends.
+        covers_to: Offset,
+        /// What the consumer group has committed.
+        committed: Offset,
+    },
+    /// Evidence that gives no posterior.
+    #[error("the posterior of the restored evidence cannot be computed: {0}")]
+    NotFinite(#[from] NotFinite),
+}
+
+impl<M: Model> Engine<M> {
+    /// An engine that knows the prior only.
+    pub fn new(model: M, schema: &Schema, learning: Learning) -> Result<Self, EngineError> {
+        let columns = schema.columns().iter().enumerate();
+        let categories = columns.filter(|(_, column)| matches!(column.kind, Kind::Category { .. })).map(|(index, _)| index);
+        let belief = Belief { posterior: model.posterior(&model.nothing())?, tail: Tail::default() };
+        Ok(Self {
+            model,
+            learning,
+            categories: categories.collect(),
+            width: schema.width(),
+            places: BTreeMap::new(),
+            others: BTreeMap::new(),
+            belief,
+            step: 0,
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &M {
+        &self.model
+    }
+
+    /// Learning steps behind the posterior: those of all sites together.
+    pub fn step_count(&self) -> u64 {
+        self.step
+    }
+
+    /// q(θ) as of now.
+    pub fn posterior(&self) -> &M::Posterior {
+        &self.belief.posterior
+    }
+
+    /// The evidence of all partitions together.
+    pub fn evidence(&self) -> M::Evidence {
+        self.sites().fold(self.model.nothing(), |mut sum, (_, site)| {
+            sum.add(&site.evidence);
+            sum
+        })
+    }
+
+    /// All sites, those learnt here and those of others.
+    pub fn sites(&self) -> impl Iterator<Item = (Partition, &Site<M::Evidence>)> {
+        let own = self.places.iter().map(|(partition, place)| (*partition, &place.site));
+        own.chain(self.others.iter().map(|(partition, site)| (*partition, site)))
+    }
+
+    /// Partitions that this engine learns.
+    pub fn assigned(&self) -> impl Iterator<Item = Partition> {
+        self.places.keys().copied()
+    }
+
+    /// Takes a partition over and says from which offset its records are to come.
+    ///
+    /// `site` is its last committed snapshot, `committed` the consumer group's offset. Records between the two are learnt again
+    /// without being scored again. With neither, the partition begins at `earliest`.
+    pub fn assign(
+        &mut self,
+        partition: Partition,
+        site: Option<Site<M::Evidence>>,
+        committed: Option<Offset>,
+        earliest: Offset,
+    ) -> Result<Offset, EngineError> {
+        let from = match (&site, committed) {
+            (Some(site), Some(committed)) if site.covers_to > committed => {
+                return Err(EngineError::AheadOfCommit { partition, covers_to: site.covers_to, committed });
+            }
+            (Some(site), _) => site.covers_to,
+            (None, Some(committed)) => earliest.min(committed),
+            (None, None) => earliest,
+        };
+        let site = site.unwrap_or_else(|| Site::new(self.model.nothing(), from));
+        let place = Place {
+            next: from,
+            scored_to: committed.unwrap_or(from),
+            pending: Rows::new(self.width),
+            surprisals: Vec::new(),
+            pending_from: from,
+            unpublished: false,
+            site,
+        };
+        let other = self.others.remove(&partition);
+        let before = self.places.insert(partition, place);
+        if let Err(error) = self.refresh() {
+            // Put back what was there.
+            match before {
+                Some(place) => self.places.insert(partition, place),
+                None => self.places.remove(&partition),
+            };
+            self.others.extend(other.map(|site| (partition, site)));
+            return Err(error.into());
+        }
+        Ok(from)
+    }
+
+    /// Gives a partition up: from now on its evidence is whatever others publish.
+    pub fn release(&mut self, partition: Partition) {
+        if let Some(place) = self.places.remove(&partition) {
+            self.others.insert(partition, place.site);
+        }
+    }
+
+    /// Takes in the site that another instance has committed. Sites of one's own partitions and older ones change nothing.
+    pub fn absorb(&mut self, partition: Partition, site: Site<M::Evidence>) -> Result<(), NotFinite> {
+        let newer = self.others.get(&partition).is_none_or(|known| known.covers_to <= site.covers_to);
+        if self.places.contains_key(&partition) || !newer {
+            return Ok(());
+        }
+        let before = self.others.insert(partition, site);
+        self.refresh().inspect_err(|_| {
+            self.others.remove(&partition);
+            self.others.extend(before.map(|site| (partition, site)));
+        })
+    }
+
+    /// Recomputes the belief from all sites.
+    fn refresh(&mut self) -> Result<(), NotFinite> {
+        self.belief = self.believe(self.evidence(), self.sites().map(|(_, site)| &site.calibrator))?;
+        self.step = self.sites().map(|(_, site)| site.step).sum();
+        Ok(())
+    }
+
+    fn believe<'a>(
+        &self,
+        evidence: M::Evidence,
+        calibrators: impl Iterator<Item = &'a Calibrator>,
+    ) -> Result<Belief<M>, NotFinite> {
+        Ok(Belief { posterior: self.model.posterior(&evidence)?, tail: Calibrator::sum(calibrators).tail() })
+    }
+
+    /// Scores and learns `runs`, in order. Nothing is final before [`Ready::advance`].
+    pub fn step(&mut self, runs: Vec<Run>) -> Result<Ready<'_, M>, EngineError> {
+        self.check(&runs)?;
+        let mut ready = Ready {
+            undo: runs.iter().map(|run| (run.partition, self.places[&run.partition].clone())).rev().collect(),
+            scores: Vec::with_capacity(runs.len()),
+            tally: Tally::default(),
+            settled: false,
+            engine: self,
+            runs: Vec::new(),
+        };
+        for run in &runs {
+            let scores = ready.engine.take(run, &mut ready.tally);
+            ready.scores.push(scores);
+        }
+        ready.runs = runs;
+        Ok(ready)
+    }
+
+    fn check(&self, runs: &[Run]) -> Result<(), EngineError> {
+        let mut expected: BTreeMap<Partition, Offset> = self.places.iter().map(|(partition, place)| (*partition, place.next)).collect();
+        for run in runs {
+            let Some(next) = expected.get_mut(&run.partition) else {
+                return Err(EngineError::NotAssigned { partition: run.partition });
+            };
+            if run.from < *next {
+                return Err(EngineError::OutOfOrder { partition: run.partition, found: run.from, expected: *next });
+            }
+            *next = run.next;
+        }
+        Ok(())
+    }
+
+    /// Scores a run and learns the blocks that it fills.
+    fn take(&mut self, run: &Run, tally: &mut Tally) -> Vec<Score> {
+        let mut scores = Vec::with_capacity(run.heads.len());
+        let rest = Rest::of(self, run.partition);
+        let mut place = self.places.remove(&run.partition).expect("checked: the partition is assigned");
+        let mut surprisals = Vec::new();
+        let mut start = 0;
+        while start < run.heads.len() {
+            let block = block_len(place.site.events, self.learning.max_block);
+            let end = run.heads.len().min(start + block - place.surprisals.len());
+            let rows = run.rows.view().slice(start..end);
+            surprisals.clear();
+            self.model.score(&self.belief.posterior, rows, &mut surprisals);
+            scores.extend(surprisals.iter().map(|&surprisal| Score {
+                surprisal,
+                tail_probability: self.belief.tail.probability(surprisal),
+                step: self.step,
+            }));
+            let whole = place.surprisals.is_empty() && end - start == block;
+            if place.surprisals.is_empty() {
+                place.pending_from = run.heads[start].offset;
+            }
+            place.surprisals.extend_from_slice(&surprisals);
+            if !whole {
+                place.pending.extend(rows, &self.categories);
+            }
+            if place.surprisals.len() == block {
+                let covers_to = run.heads[end - 1].offset.next();
+                let pending = std::mem::replace(&mut place.pending, Rows::new(self.width));
+                let rows = if whole { rows } else { pending.view() };
+                self.learn(run.partition, &mut place, &rest, rows, covers_to, tally);
+                place.surprisals.clear();
+            }
+            start = end;
+        }
+        place.next = run.next;
+        self.places.insert(run.partition, place);
+        scores
+    }
+
+    /// Learns a block: λ_p ← γ^n λ_p + ∇_m E_q[ln p(block | θ)]. A block that would bring in a number that is not finite
+    /// is refused: the evidence stays as it was.
+    fn learn(
+        &mut self,
+        partition: Partition,
+        place: &mut Place<M>,
+        rest: &Rest<M>,
+        rows: RowsView<'_>,
+        covers_to: Offset,
+        tally: &mut Tally,
+    ) {
+        let retention = self.learning.retention(rows.len());
+        let learnt = self.model.learn(&self.belief.posterior, rows, (partition, place.pending_from)).and_then(|news| {
+            let mut evidence = place.site.evidence.clone();
+            evidence.scale(retention);
+            evidence.add(&news);
+            self.model.reorganise(&rest.evidence, &mut evidence);
+            let mut calibrator = place.site.calibrator.clone();
+            let finite: Vec<f64> = place.surprisals.iter().copied().filter(|surprisal| surprisal.is_finite()).collect();
+            calibrator.learn(retention, &finite);
+            let mut sum = rest.evidence.clone();
+            sum.add(&evidence);
+            let belief = self.believe(sum, [&rest.calibrator, &calibrator].into_iter())?;
+            Ok((evidence, calibrator, belief))
+        });
+        let site = &mut place.site;
+        site.events += rows.len() as u64;
+        site.covers_to = covers_to;
+        site.step += 1;
+        self.step += 1;
+        place.unpublished = true;
+        match learnt {
+            Ok((evidence, calibrator, belief)) => {
+                site.evidence = evidence;
+                site.calibrator = calibrator;
+                self.belief = belief;
+                tally.learnt += rows.len() as u64;
+                tally.blocks += 1;
+            }
+            Err(_) => tally.refused += rows.len() as u64,
+        }
+    }
+}
+
+/// What everyone but one partition has learnt.
+struct Rest<M: Model> {
+    evidence: M::Evidence,
+    calibrator: Calibrator,
+}
+
+impl<M: Model> Rest<M> {
+    fn of(engine: &Engine<M>, without: Partition) -> Self {
+        let sites = || engine.sites().filter(|(partition, _)| *partition != without).map(|(_, site)| site);
+        let mut evidence = engine.model.nothing();
+        sites().for_each(|site| evidence.add(&site.evidence));
+        Self { evidence, calibrator: Calibrator::sum(sites().map(|site| &site.calibrator)) }
+    }
+}
+
+/// A step taken and not yet final. Publish what it says, then [`advance`](Self::advance) if the transaction was committed or
+/// [`abort`](Self::abort) if it was not. Dropping it aborts.
+#[derive(Debug)]
+#[must_use = "a step is final only when it has advanced"]
+pub struct Ready<'engine, M: Model> {
+    engine: &'engine mut Engine<M>,
+    undo: BTreeMap<Partition, Place<M>>,
+    runs: Vec<Run>,
+    scores: Vec<Vec<Score>>,
+    tally: Tally,
+    settled: bool,
+}
+
+impl<M: Model> Ready<'_, M> {
+    /// Scores to publish: those of events that have no committed score yet.
+    pub fn scores(&self) -> impl Iterator<Item = (Partition, &Head, &Score)> {
+        self.runs.iter().zip(&self.scores).flat_map(|(run, scores)| {
+            let scored_to = self.undo[&run.partition].scored_to;
+            let new = run.heads.iter().zip(scores).filter(move |(head, _)| head.offset >= scored_to);
+            new.map(|(head, score)| (run.partition, head, score))
+        })
+    }
+
+    /// Dead letters to publish: those that have none committed yet.
+    pub fn dead_letters(&self) -> impl Iterator<Item = (Partition, &Dead)> {
+        self.runs.iter().flat_map(|run| {
+            let scored_to = self.undo[&run.partition].scored_to;
+            run.dead.iter().filter(move |dead| dead.head.offset >= scored_to).map(|dead| (run.partition, dead))
+        })
+    }
+
+    /// The runs of this step.
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// Offsets to commit: one a partition, the first that has not been taken.
+    pub fn consumed(&self) -> impl Iterator<Item = (Partition, Offset)> {
+        self.undo.keys().map(|partition| {
+            let place = &self.engine.places[partition];
+            (*partition, place.next.max(place.scored_to))
+        })
+    }
+
+    /// Sites that have changed since they were last published, of all partitions.
+    pub fn unpublished(&self) -> impl Iterator<Item = (Partition, &Site<M::Evidence>)> {
+        self.engine.places.iter().filter(|(_, place)| place.unpublished).map(|(partition, place)| (*partition, &place.site))
+    }
+
+    /// What the step did.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The step was committed. `published` says whether [`unpublished`](Self::unpublished) sites were part of it.
+    pub fn advance(mut self, published: bool) {
+        self.settled = true;
+        let consumed: Vec<_> = self.consumed().collect();
+        for (partition, next) in consumed {
+            self.engine.places.get_mut(&partition).expect("assigned").scored_to = next;
+        }
+        if published {
+            self.engine.places.values_mut().for_each(|place| place.unpublished = false);
+        }
+    }
+
+    /// The step was not committed: the engine is as it was before it. Returns the offsets from which records are to come again.
+    pub fn abort(self) -> Vec<(Partition, Offset)> {
+        self.undo.iter().map(|(partition, place)| (*partition, place.next)).collect()
+    }
+}
+
+impl<M: Model> Drop for Ready<'_, M> {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.engine.places.append(&mut self.undo);
+            self.engine.refresh().expect("this evidence has given a posterior before");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Where records come from and results go: one contract for the real log and the in-memory one.
+//!
+//! A stream hands out decoded runs and changes of assignment, and takes results in transactions: scores, dead letters, sites and
+//! consumed offsets become visible together or not at all.
+
+use std::time::Duration;
+
+use crate::record::{Offset, Partition, Run};
+
+/// What a stream has to say.
+#[derive(Debug)]
+pub enum Incoming {
+    /// Records, in order within their partition.
+    Run(Run),
+    /// Partitions that are this instance's from now on. They stay silent until [`Stream::resume`].
+    Assigned(Vec<Partition>),
+    /// Partitions to give up. The stream waits for [`Stream::released`] before it lets them go.
+    Revoked(Vec<Partition>),
+    /// Partitions that were taken away: nothing of them can be committed any more.
+    Lost(Vec<Partition>),
+    /// A snapshot that another instance has committed to the posterior topic.
+    Snapshot(Vec<u8>),
+}
+
+/// What is known of a partition before its first record comes.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// The consumer group's committed offset.
+    pub committed: Option<Offset>,
+    /// Where reading begins when nothing is known: the log's start or end, as configured.
+    pub initial: Offset,
+    /// First offset that is still in the log.
+    pub earliest: Offset,
+    /// The last committed snapshot, encoded.
+    pub snapshot: Option<Vec<u8>>,
+}
+
+/// Topics that results go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outlet {
+    /// Scores.
+    Scores,
+    /// Snapshots of the sites.
+    Posterior,
+    /// Records that could not be scored.
+    DeadLetters,
+}
+
+/// What went wrong, by what is to be done about it.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// The open transaction cannot be committed: abort it, put the state back, read again.
+    #[error("transaction aborted: {0}")]
+    Abort(String),
+    /// Nobody can say whether the transaction was committed, or this instance was fenced: restore everything from the log.
+    #[error("state to be restored from the log: {0}")]
+    Restore(String),
+    /// No use in trying again before a person has acted.
+    #[error("{0}")]
+    Stop(String),
+}
+
+/// A log with transactions.
+pub trait Stream {
+    /// The next thing to happen, within `wait`.
+    fn next(&mut self, wait: Duration) -> Result<Option<Incoming>, StreamError>;
+
+    /// What the log knows of newly assigned partitions, in their order.
+    fn restore(&mut self, partitions: &[Partition]) -> Result<Vec<Restored>, StreamError>;
+
+    /// Lets records come, from these offsets on. Runs already under way from elsewhere are dropped.
+    fn resume(&mut self, from: &[(Partition, Offset)]) -> Result<(), StreamError>;
+
+    /// Lets revoked partitions go.
+    fn released(&mut self, partitions: &[Partition]);
+
+    /// Begins a transaction.
+    fn begin(&mut self) -> Result<(), StreamError>;
+
+    /// Sends a message in the open transaction. No payload is a tombstone.
+    fn send(&mut self, outlet: Outlet, key: Option<&[u8]>, payload: Option<&[u8]>) -> Result<(), StreamError>;
+
+    /// Commits the open transaction together with the consumed offsets. An error leaves no transaction open but on
+    /// [`StreamError::Abort`], after which [`abort`](Self::abort) is due.
+    fn commit(&mut self, consumed: &[(Partition, Offset)]) -> Result<(), StreamError>;
+
+    /// Aborts the open transaction.
+    fn abort(&mut self) -> Result<(), StreamError>;
+
+    /// Starts over after [`StreamError::Restore`]: a fresh producer, all partitions lost and assigned anew.
+    fn restart(&mut self) -> Result<(), StreamError>;
+
+    /// Records not yet read, of all assigned partitions, where known.
+    fn lag(&self) -> Option<u64>;
+
+    /// Leaves the group at once.
+    fn close(&mut self);
+}
