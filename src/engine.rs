@@ -294,7 +294,8 @@ impl<M: Model> Engine<M> {
     }
 
     fn check(&self, runs: &[Run]) -> Result<(), EngineError> {
-        let mut expected: BTreeMap<Partition, Offset> = self.places.iter().map(|(partition, place)| (*partition, place.next)).collect();
+        let mut expected: BTreeMap<Partition, Offset> =
+            self.places.iter().map(|(partition, place)| (*partition, place.next)).collect();
         for run in runs {
             let Some(next) = expected.get_mut(&run.partition) else {
                 return Err(EngineError::NotAssigned { partition: run.partition });

@@ -1,0 +1,161 @@
+//! The engine as a pure fold over the log: batching, aborts and restarts leave no trace in it.
+
+mod support;
+
+use proptest::prelude::*;
+use support::tracer::{Trace, Tracer};
+use surprisal::engine::{Engine, EngineError, Learning, block_len};
+use surprisal::features::Rows;
+use surprisal::record::{Head, Offset, Partition, Run};
+
+const P0: Partition = Partition(0);
+
+fn run(partition: Partition, offsets: std::ops::Range<i64>) -> Run {
+    let mut run = Run::new(partition, Offset(offsets.start), 1);
+    run.rows = Rows::from_cells(1, offsets.clone().map(|offset| offset as f64).collect());
+    run.heads = offsets.clone().map(|offset| Head { offset: Offset(offset), timestamp_ms: None, key: None }).collect();
+    run.next = Offset(offsets.end);
+    run
+}
+
+fn engine(model: Tracer) -> Engine<Tracer> {
+    Engine::new(model, &Tracer::schema(), Learning::default()).expect("a trace is always finite")
+}
+
+fn fresh() -> Engine<Tracer> {
+    let mut engine = engine(Tracer::default());
+    assert_eq!(engine.assign(P0, None, None, Offset(0)), Ok(Offset(0)));
+    engine
+}
+
+/// Scores of events as (offset, surprisal), from steps cut at `cuts`.
+fn fold(engine: &mut Engine<Tracer>, from: i64, cuts: &[i64]) -> Vec<(i64, f64)> {
+    let mut scores = Vec::new();
+    let mut start = from;
+    for &end in cuts {
+        let ready = engine.step(vec![run(P0, start..end)]).expect("in order");
+        scores.extend(ready.scores().map(|(_, head, score)| (head.offset.0, score.surprisal)));
+        ready.advance(false);
+        start = end;
+    }
+    scores
+}
+
+#[test]
+fn blocks_grow_with_what_was_learnt() {
+    let lengths: Vec<usize> = [0, 1, 63, 64, 127, 128, 8191, 8192, 1 << 40].map(|learnt| block_len(learnt, 256)).into();
+    assert_eq!(lengths, [1, 1, 1, 2, 2, 4, 128, 256, 256]);
+}
+
+#[test]
+fn every_event_is_scored_before_it_is_learnt_and_learnt_once() {
+    let mut engine = fresh();
+    let scores = fold(&mut engine, 0, &[10_000]);
+    assert_eq!(scores.len(), 10_000);
+    for (offset, known) in scores {
+        assert!(known <= offset as f64, "event {offset} was scored by a posterior that knew {known} events");
+        assert!(known >= (offset - offset / 32 - 1) as f64, "event {offset} was scored by a posterior that knew only {known}");
+    }
+    let (_, site) = engine.sites().next().expect("assigned");
+    assert_eq!(site.evidence, Trace::of(0..site.covers_to.0 as u64));
+    assert_eq!(site.events, site.covers_to.0 as u64);
+}
+
+proptest! {
+    #[test]
+    fn scores_and_posterior_do_not_depend_on_how_records_arrive(mut cuts in prop::collection::vec(1_i64..3_000, 0..40)) {
+        cuts.push(3_000);
+        cuts.sort_unstable();
+        cuts.dedup();
+        let (mut whole, mut cut) = (fresh(), fresh());
+        prop_assert_eq!(fold(&mut whole, 0, &[3_000]), fold(&mut cut, 0, &cuts));
+        prop_assert_eq!(whole.sites().next(), cut.sites().next());
+    }
+
+    #[test]
+    fn an_aborted_step_leaves_no_trace(first in 0_i64..500, second in 1_i64..500, third in 1_i64..500) {
+        let (mut calm, mut shaken) = (fresh(), fresh());
+        fold(&mut calm, 0, &[first, first + second + third]);
+        fold(&mut shaken, 0, &[first]);
+        let back = shaken.step(vec![run(P0, first..first + second)]).expect("in order").abort();
+        prop_assert_eq!(back, vec![(P0, Offset(first))]);
+        drop(shaken.step(vec![run(P0, first..first + 1)]).expect("in order"));
+        fold(&mut shaken, first, &[first + second + third]);
+        prop_assert_eq!(calm.sites().next(), shaken.sites().next());
+        prop_assert_eq!(calm.posterior(), shaken.posterior());
+    }
+
+    #[test]
+    fn a_restart_relearns_quietly_and_goes_on(published in 0_i64..2_000, scored in 0_i64..500, rest in 1_i64..500) {
+        let (committed, end) = (published + scored, published + scored + rest);
+        let mut calm = fresh();
+        let expected = fold(&mut calm, 0, &[published, committed, end]);
+
+        let mut before = fresh();
+        fold(&mut before, 0, &[published]);
+        let site = before.sites().next().expect("assigned").1.clone();
+        let covered = site.covers_to;
+        let mut after = engine(Tracer::default());
+        prop_assert_eq!(after.assign(P0, Some(site), Some(Offset(committed)), Offset(0)), Ok(covered));
+        let scores = fold(&mut after, covered.0, &[end]);
+        prop_assert_eq!(&scores[..], &expected[committed as usize..]);
+        prop_assert_eq!(calm.sites().next(), after.sites().next());
+    }
+}
+
+#[test]
+fn a_refused_block_changes_nothing_and_is_counted() {
+    let mut engine = engine(Tracer { poison: Some(70) });
+    engine.assign(P0, None, None, Offset(0)).expect("the prior is finite");
+    let ready = engine.step(vec![run(P0, 0..100)]).expect("in order");
+    assert_eq!(ready.scores().count(), 100, "a refused event is scored all the same");
+    assert_eq!(ready.tally().refused, 2, "70 stands in a block of two");
+    ready.advance(false);
+    let (_, site) = engine.sites().next().expect("assigned");
+    assert_eq!(site.evidence, Trace::of((0..site.covers_to.0 as u64).filter(|number| !(70..72).contains(number))));
+}
+
+#[test]
+fn records_that_do_not_follow_are_errors() {
+    let mut engine = fresh();
+    fold(&mut engine, 0, &[10]);
+    let again = engine.step(vec![run(P0, 5..12)]).err();
+    assert_eq!(again, Some(EngineError::OutOfOrder { partition: P0, found: Offset(5), expected: Offset(10) }));
+    let foreign = engine.step(vec![run(Partition(3), 0..1)]).err();
+    assert_eq!(foreign, Some(EngineError::NotAssigned { partition: Partition(3) }));
+    fold(&mut engine, 10, &[20]);
+}
+
+#[test]
+fn a_snapshot_ahead_of_the_committed_offset_is_an_error() {
+    let mut engine = fresh();
+    fold(&mut engine, 0, &[50]);
+    let mut site = engine.sites().next().expect("assigned").1.clone();
+    site.covers_to = Offset(50);
+    let error = self::engine(Tracer::default()).assign(P0, Some(site), Some(Offset(40)), Offset(0));
+    assert_eq!(error, Err(EngineError::AheadOfCommit { partition: P0, covers_to: Offset(50), committed: Offset(40) }));
+}
+
+#[test]
+fn sites_of_all_partitions_add_up_wherever_they_are_learnt() {
+    let (p1, p2) = (Partition(1), Partition(2));
+    let mut single = engine(Tracer::default());
+    for partition in [p1, p2] {
+        single.assign(partition, None, None, Offset(0)).expect("fresh");
+    }
+    single.step(vec![run(p1, 0..64), run(p2, 100..164)]).expect("in order").advance(false);
+
+    let mut left = engine(Tracer::default());
+    left.assign(p1, None, None, Offset(0)).expect("fresh");
+    left.step(vec![run(p1, 0..64)]).expect("in order").advance(false);
+    let mut right = engine(Tracer::default());
+    right.assign(p2, None, None, Offset(0)).expect("fresh");
+    right.step(vec![run(p2, 100..164)]).expect("in order").advance(false);
+
+    let of_right = right.sites().next().expect("assigned").1.clone();
+    left.absorb(p2, of_right.clone()).expect("finite");
+    left.absorb(p2, of_right).expect("absorbing twice changes nothing");
+    assert_eq!(left.posterior(), single.posterior());
+    left.release(p1);
+    assert_eq!(left.evidence(), single.evidence());
+}

@@ -1,0 +1,5 @@
+//! What tests share.
+
+#![allow(dead_code, missing_docs, reason = "each test uses its part")]
+
+pub mod tracer;
