@@ -3,8 +3,8 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -175,6 +175,12 @@ impl Copier {
         Ok(())
     }
 
+    /// Starts over from what the log knows.
+    fn restart(&mut self) {
+        self.next.clear();
+        self.stream.restart().unwrap();
+    }
+
     /// Aborts and goes back to what was committed.
     fn rewind(&mut self) {
         self.stream.abort().unwrap();
@@ -227,28 +233,29 @@ fn what_is_aborted_is_never_seen_and_what_is_committed_is_seen_once() {
 #[test]
 fn partitions_move_between_instances_and_nothing_is_lost_or_doubled() {
     let brokers = Broker::shared().bootstrap();
-    let (topic, partitions, events) = ("moves", 4, 40_000);
-    fill(brokers, topic, partitions, events);
-    let done = Arc::new(AtomicUsize::new(0));
-    let shares = Arc::new(Mutex::new(BTreeMap::<&str, usize>::new()));
-    let first_leaves = Arc::new(AtomicBool::new(false));
-
-    let work = |name: &'static str, leaves: Arc<AtomicBool>| {
-        let (done, shares) = (Arc::clone(&done), Arc::clone(&shares));
-        let mut settings = settings(brokers, "moves", name);
-        settings.max_buffered_records = 512; // so that there is something left to share
+    let (topic, partitions) = ("moves", 4);
+    fill(brokers, topic, partitions, 20_000);
+    /// What a thread has committed, whether it holds partitions, and whether it is to leave.
+    #[derive(Default)]
+    struct Progress {
+        done: AtomicUsize,
+        holds: AtomicUsize,
+        leave: AtomicBool,
+    }
+    let work = |name: &'static str, progress: Arc<Progress>| {
+        let mut settings = settings(brokers, topic, name);
+        settings.max_buffered_records = 512;
         thread::spawn(move || {
             let mut copier = Copier::connect(settings);
             let deadline = Instant::now() + LIMIT;
-            while done.load(Ordering::SeqCst) < events && !leaves.load(Ordering::SeqCst) {
+            while !progress.leave.load(Ordering::SeqCst) {
                 assert!(Instant::now() < deadline, "{name} hangs");
-                let Some(run) = copier.stream.next(WAIT).unwrap().and_then(|incoming| copier.handle(incoming)) else { continue };
+                let run = copier.stream.next(WAIT).unwrap().and_then(|incoming| copier.handle(incoming));
+                progress.holds.store(copier.next.len(), Ordering::SeqCst);
+                let Some(run) = run else { continue };
                 copier.send(&run);
                 match copier.commit(&run) {
-                    Ok(()) => {
-                        *shares.lock().unwrap().entry(name).or_default() += run.len();
-                        done.fetch_add(run.len(), Ordering::SeqCst);
-                    }
+                    Ok(()) => drop(progress.done.fetch_add(run.len(), Ordering::SeqCst)),
                     Err(StreamError::Abort(_)) => copier.rewind(),
                     Err(error) => panic!("{name}: {error}"),
                 }
@@ -256,23 +263,31 @@ fn partitions_move_between_instances_and_nothing_is_lost_or_doubled() {
             copier.stream.close();
         })
     };
-    let first = work("first", Arc::clone(&first_leaves));
-    while done.load(Ordering::SeqCst) < events / 10 && !first.is_finished() {
-        thread::yield_now();
-    }
-    let second = work("second", Arc::new(AtomicBool::new(false)));
-    while shares.lock().unwrap().get("second").copied().unwrap_or(0) < events / 20
-        && !second.is_finished()
-        && !first.is_finished()
-    {
-        thread::yield_now();
-    }
-    first_leaves.store(true, Ordering::SeqCst);
-    first.join().unwrap();
-    second.join().unwrap();
-    expect_each_once(&committed(brokers, "moves.scores", partitions), partitions, events);
-    let shares = shares.lock().unwrap();
-    assert!(shares["first"] > 0 && shares["second"] > 0, "both did some: {shares:?}");
+    let (first, second) = (Arc::new(Progress::default()), Arc::new(Progress::default()));
+    let done = || first.done.load(Ordering::SeqCst) + second.done.load(Ordering::SeqCst);
+    let await_that = |what: &str, condition: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + LIMIT;
+        while !condition() {
+            assert!(Instant::now() < deadline, "{what}: {} done", done());
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    // One works alone; another joins in the middle of it; both have something to do; the first leaves in the middle of that.
+    let first_thread = work("first", Arc::clone(&first));
+    await_that("the first works", &|| done() >= 1_000);
+    let second_thread = work("second", Arc::clone(&second));
+    await_that("they share", &|| first.holds.load(Ordering::SeqCst) == 2 && second.holds.load(Ordering::SeqCst) == 2);
+    produce(brokers, topic, partitions, 20_000..40_000);
+    await_that("the second works", &|| second.done.load(Ordering::SeqCst) >= 1_000);
+    first.leave.store(true, Ordering::SeqCst);
+    first_thread.join().unwrap();
+    await_that("the second has it all", &|| second.holds.load(Ordering::SeqCst) == 4);
+    produce(brokers, topic, partitions, 40_000..50_000);
+    await_that("all is done", &|| done() >= 50_000);
+    second.leave.store(true, Ordering::SeqCst);
+    second_thread.join().unwrap();
+    expect_each_once(&committed(brokers, "moves.scores", partitions), partitions, 50_000);
+    assert_eq!(done(), 50_000);
 }
 
 #[test]
@@ -386,7 +401,7 @@ fn a_slow_loop_bounds_what_is_buffered_and_misses_nothing() {
     let mut copier = Copier::connect(settings);
     let bound = most + 1024 * partitions as usize;
     let mut next = BTreeMap::from([(Partition(0), Offset(0)), (Partition(1), Offset(0))]);
-    let (mut seen, mut fullest, mut pauses) = (0, 0, 0);
+    let (mut seen, mut reached, mut pauses) = (0, 0, 0);
     while seen < events {
         let run = copier.run();
         assert_eq!(run.from, next[&run.partition], "no record is skipped, none comes twice");
@@ -394,20 +409,21 @@ fn a_slow_loop_bounds_what_is_buffered_and_misses_nothing() {
         assert_eq!(run.events().cells(), expected);
         next.insert(run.partition, run.next);
         seen += run.len();
-        // Holds still until the buffer is full, and then for long enough that partitions are paused.
+        reached = reached.max(copier.stream.buffered_records() + run.len());
+        // Holds still until the buffer is full or half full and paused, and then for long enough that it is paused.
         if pauses < 3 && seen > pauses * 50_000 {
             pauses += 1;
             let (full_by, still_until) = (Instant::now() + LIMIT, Instant::now() + Duration::from_millis(600));
-            while copier.stream.buffered_records() < most || Instant::now() < still_until {
-                fullest = fullest.max(copier.stream.buffered_records());
-                assert!(fullest <= bound, "{fullest} records are buffered, {most} are allowed");
+            while copier.stream.buffered_records() < most / 2 || Instant::now() < still_until {
+                let buffered = copier.stream.buffered_records();
+                assert!(buffered <= bound, "{buffered} records are buffered, {most} are allowed");
                 assert!(Instant::now() < full_by, "the buffer doesn't fill");
-                thread::yield_now();
+                thread::sleep(Duration::from_millis(1));
             }
         }
     }
     assert_eq!(seen, events);
-    assert!(fullest >= most, "the bound was reached");
+    assert!(reached >= most, "the bound was reached");
 }
 
 #[test]
@@ -426,15 +442,48 @@ fn the_same_instance_twice_is_noticed() {
     let deadline = Instant::now() + LIMIT;
     let stopped = loop {
         assert!(Instant::now() < deadline, "nobody gives up");
-        second.stream.begin().ok();
-        let refused = second.stream.commit(&[]).unwrap_err();
-        assert!(matches!(refused, StreamError::Restore(_) | StreamError::Abort(_)), "{refused}");
+        second.stream.begin().unwrap();
+        let sent = second.stream.send(Outlet::Scores, Partition(0), None, Some(b"?"));
+        let refused = sent.and_then(|()| second.stream.commit(&[])).unwrap_err();
+        assert!(matches!(refused, StreamError::Restore(_)), "{refused}");
         if let Err(error) = second.stream.restart() {
             break error;
         }
         first.stream.restart().ok();
     };
     assert!(matches!(&stopped, StreamError::Stop(text) if text.contains("name of its own")), "{stopped}");
+}
+
+#[test]
+fn a_broker_that_goes_away_and_comes_back_is_waited_for() {
+    let mut broker = Broker::start();
+    fill(broker.bootstrap(), "outage", 1, 3_000);
+    let mut copier = Copier::connect(settings(broker.bootstrap(), "outage", "a"));
+    let run = copier.run();
+    copier.send(&run);
+    broker.kill();
+    broker.restart();
+    // Whatever becomes of the transaction that was open, it is known afterwards.
+    let mut done = 0;
+    match copier.commit(&run) {
+        Ok(()) => done += run.len(),
+        Err(StreamError::Abort(_)) => copier.rewind(),
+        Err(StreamError::Restore(_)) => copier.restart(),
+        Err(error) => panic!("{error}"),
+    }
+    let deadline = Instant::now() + LIMIT;
+    while done < 3_000 {
+        assert!(Instant::now() < deadline, "{done} are done");
+        let run = copier.run();
+        copier.send(&run);
+        match copier.commit(&run) {
+            Ok(()) => done += run.len(),
+            Err(StreamError::Abort(_)) => copier.rewind(),
+            Err(StreamError::Restore(_)) => copier.restart(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    expect_each_once(&committed(broker.bootstrap(), "outage.scores", 1), 1, 3_000);
 }
 
 #[test]

@@ -90,9 +90,10 @@ impl ConsumerContext for Callbacks {
 impl Callbacks {
     /// Takes partitions over, silent until their reading is ordered.
     ///
-    /// They begin at the log's end, as no committed offset is to be looked up and none can be out of range there.
+    /// Until then their position is offset 0, from which nothing is fetched while they are paused. It must not be a logical one:
+    /// looking up the log's end goes on behind a seek, whose offset its late answer then replaces.
     fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &[Partition]) -> KafkaResult<()> {
-        let list = list(&self.topic, partitions.iter().map(|partition| (*partition, KafkaOffset::End)))?;
+        let list = list(&self.topic, partitions.iter().map(|partition| (*partition, KafkaOffset::Offset(0))))?;
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(&list)?,
             _ => consumer.assign(&list)?,
