@@ -19,7 +19,7 @@ use surprisal::stream::kafka::{KafkaStream, Settings, Start, Topics};
 use surprisal::stream::{Incoming, Outlet, Stream, StreamError};
 
 use support::broker::Broker;
-use support::topics::{chunks, create_topic};
+use support::topics::{chunks, create_topic, delete_before};
 
 /// How long anything may take before a test counts as hung.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -230,10 +230,45 @@ fn what_is_aborted_is_never_seen_and_what_is_committed_is_seen_once() {
     assert_eq!((run.len(), run.events().cells()[0]), (1, events as f64));
 }
 
+/// The negative control: offsets that are committed without their scores are a loss, and the count says so.
+#[test]
+#[should_panic(expected = "scores and distinct scores")]
+fn offsets_without_their_scores_are_caught() {
+    let brokers = Broker::shared().bootstrap();
+    fill(brokers, "careless", 1, 2_000);
+    let mut copier = Copier::connect(settings(brokers, "careless", "a"));
+    let (mut done, mut first) = (0, true);
+    while done < 2_000 {
+        let run = copier.run();
+        copier.send(&run);
+        if std::mem::take(&mut first) {
+            copier.stream.abort().unwrap(); // and goes on as if nothing had happened
+        } else {
+            copier.commit(&run).unwrap();
+        }
+        done += run.len();
+    }
+    expect_each_once(&committed(brokers, "careless.scores", 1), 1, 2_000);
+}
+
 #[test]
 fn partitions_move_between_instances_and_nothing_is_lost_or_doubled() {
+    move_partitions("moves", &[]);
+}
+
+#[test]
+fn partitions_move_one_by_one_as_well() {
+    move_partitions("moves-cooperatively", &[("partition.assignment.strategy", "cooperative-sticky")]);
+}
+
+#[test]
+fn partitions_move_by_the_newer_group_protocol_as_well() {
+    move_partitions("moves-newly", &[("group.protocol", "consumer")]);
+}
+
+fn move_partitions(topic: &'static str, properties: &[(&str, &str)]) {
     let brokers = Broker::shared().bootstrap();
-    let (topic, partitions) = ("moves", 4);
+    let partitions = 4;
     fill(brokers, topic, partitions, 20_000);
     /// What a thread has committed, whether it holds partitions, and whether it is to leave.
     #[derive(Default)]
@@ -245,6 +280,7 @@ fn partitions_move_between_instances_and_nothing_is_lost_or_doubled() {
     let work = |name: &'static str, progress: Arc<Progress>| {
         let mut settings = settings(brokers, topic, name);
         settings.max_buffered_records = 512;
+        settings.properties = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         thread::spawn(move || {
             let mut copier = Copier::connect(settings);
             let deadline = Instant::now() + LIMIT;
@@ -286,7 +322,7 @@ fn partitions_move_between_instances_and_nothing_is_lost_or_doubled() {
     await_that("all is done", &|| done() >= 50_000);
     second.leave.store(true, Ordering::SeqCst);
     second_thread.join().unwrap();
-    expect_each_once(&committed(brokers, "moves.scores", partitions), partitions, 50_000);
+    expect_each_once(&committed(brokers, &format!("{topic}.scores"), partitions), partitions, 50_000);
     assert_eq!(done(), 50_000);
 }
 
@@ -534,6 +570,57 @@ fn a_group_that_begins_at_the_end_begins_with_what_comes_then() {
         let incoming = copier.stream.next(WAIT).unwrap();
         incoming.and_then(|incoming| copier.handle(incoming));
     }
+}
+
+#[test]
+fn what_the_log_no_longer_has_is_not_skipped_in_silence() {
+    let brokers = Broker::shared().bootstrap();
+    fill(brokers, "truncated", 1, 100);
+    delete_before(brokers, "truncated", 0, 30);
+    let mut copier = Copier::connect(settings(brokers, "truncated", "a"));
+    let run = copier.run();
+    assert_eq!(run.from, Offset(30), "a new group begins at the first record that there is");
+    let restored = copier.stream.restore(&[Partition(0)]).unwrap();
+    assert_eq!((restored[0].earliest, restored[0].initial), (Offset(30), Offset(30)));
+    copier.stream.resume(&[(Partition(0), Offset(10))]).unwrap();
+    let deadline = Instant::now() + LIMIT;
+    let error = loop {
+        assert!(Instant::now() < deadline, "nothing is said");
+        match copier.stream.next(WAIT) {
+            Ok(Some(Incoming::Run(run))) => assert!(run.from < Offset(10), "{run:?}"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&error, StreamError::Restore(text) if text.contains("no longer in the log")), "{error}");
+}
+
+#[test]
+fn a_wrong_password_is_said_at_once() {
+    const LOGIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule required \
+                         username=\"broker\" password=\"right\" user_broker=\"right\" user_engine=\"right\";";
+    let broker = Broker::start_with(&[
+        ("listener.security.protocol.map", "PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT"),
+        ("sasl.enabled.mechanisms", "PLAIN"),
+        ("sasl.mechanism.inter.broker.protocol", "PLAIN"),
+        ("listener.name.plaintext.plain.sasl.jaas.config", LOGIN),
+    ]);
+    let mut settings = settings(broker.bootstrap(), "secret", "a");
+    settings.properties = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.username", "engine"),
+        ("sasl.password", "wrong"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    assert!(!format!("{settings:?}").contains("wrong"), "passwords stay out of logs");
+    let begun = Instant::now();
+    let denied = refusal(settings.clone());
+    assert!(denied.contains("uthentication failed") && denied.contains("`sasl.*`"), "{denied}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "after {:?}", begun.elapsed());
+    settings.properties.last_mut().unwrap().1 = "right".into();
+    assert!(refusal(settings).contains("`secret` doesn't exist"));
 }
 
 fn refusal(settings: Settings) -> String {

@@ -261,12 +261,12 @@ impl Stream for KafkaStream {
     fn resume(&mut self, from: &[(Partition, Offset)]) -> Result<(), StreamError> {
         self.epochs += 1;
         let epoch = Epoch(self.epochs);
-        for (partition, next) in from {
-            if let Some(held) = self.held.get_mut(partition) {
-                *held = Held { epoch: Some(epoch), next: *next, ..*held };
-            }
+        // Partitions that were taken in the meantime are none of our business any more.
+        let from: Vec<_> = from.iter().copied().filter(|(partition, _)| self.held.contains_key(partition)).collect();
+        for (partition, next) in &from {
+            self.held.entry(*partition).and_modify(|held| *held = Held { epoch: Some(epoch), next: *next, ..*held });
         }
-        self.handover.order(Order { from: from.to_vec(), epoch });
+        self.handover.order(Order { from, epoch });
         Ok(())
     }
 

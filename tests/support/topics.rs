@@ -6,6 +6,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::{Offset, TopicPartitionList};
 
 /// Creates a topic, which must not exist.
 pub fn create_topic(brokers: &str, name: &str, partitions: i32, properties: &[(&str, &str)]) {
@@ -17,6 +18,14 @@ pub fn create_topic(brokers: &str, name: &str, partitions: i32, properties: &[(&
     for created in block_on(admin.create_topics([&topic], &options)).unwrap() {
         created.unwrap();
     }
+}
+
+/// Deletes a partition's records before `offset`.
+pub fn delete_before(brokers: &str, topic: &str, partition: i32, offset: i64) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+    block_on(admin.delete_records(&list, &AdminOptions::new())).unwrap();
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {

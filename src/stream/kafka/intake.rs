@@ -338,7 +338,7 @@ impl Reading {
                 run.heads.push(Head { offset, timestamp_ms: decoded.timestamp_ms.or(timestamp_ms), key });
             }
             Err(fault) => {
-                let taken = DEAD_LETTER_ROOM + fault.detail.len() + 2 * key.as_ref().map_or(0, |key: &Box<[u8]>| key.len());
+                let taken = DEAD_LETTER_ROOM + fault.detail.len() + 2 * key.as_deref().map_or(0, <[u8]>::len);
                 let kept = payload.len().min(self.max_message_bytes.saturating_sub(taken));
                 run.dead.push(Dead {
                     head: Head { offset, timestamp_ms, key },

@@ -140,14 +140,18 @@ impl Settings {
         config
             // Every position is set explicitly: one that the log doesn't have is an error to be seen, not a silent jump.
             .set("auto.offset.reset", "error")
-            .set("session.timeout.ms", millis(self.session_timeout))
-            .set("heartbeat.interval.ms", millis(self.session_timeout / 5))
-            .set("partition.assignment.strategy", "range")
             // For `lag`.
             .set("statistics.interval.ms", "1000")
             // Bounds what is fetched ahead, whatever the lag.
             .set("queued.max.messages.kbytes", "65536")
             .set("queued.min.messages", "20000");
+        // In the newer group protocol the brokers decide these.
+        if !self.properties.iter().any(|(name, value)| name == "group.protocol" && value.eq_ignore_ascii_case("consumer")) {
+            config
+                .set("session.timeout.ms", millis(self.session_timeout))
+                .set("heartbeat.interval.ms", millis(self.session_timeout / 5))
+                .set("partition.assignment.strategy", "range");
+        }
         self.pass_through(config)
     }
 
