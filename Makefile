@@ -45,7 +45,6 @@ clean:
 rust:
 	$(call need,$(CARGO),install Rust 1.90 or later (rustup.rs))
 	$(call need,cc,install a C and C++ compiler (Debian: apt-get install build-essential))
-	$(call need,make,install make)
 
 kafka:
 	$(call need,java,install Java 17 or later (Debian: apt-get install openjdk-17-jre-headless))
