@@ -6,3 +6,4 @@ pub mod engine;
 pub mod features;
 pub mod models;
 pub mod record;
+pub mod telemetry;
