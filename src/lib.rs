@@ -2,6 +2,7 @@
 
 pub mod calibration;
 pub mod checkpoint;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod features;
