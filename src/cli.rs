@@ -109,7 +109,7 @@ pub struct BacktestArgs {
     #[arg(long, value_name = "FILE")]
     pub input: PathBuf,
 
-    /// A configuration for [model] and [[columns]]; by default columns are inferred and the model is the mixture
+    /// A configuration that says model and columns; by default columns are inferred and the model is the mixture
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
