@@ -2,7 +2,10 @@
 
 pub mod calibration;
 pub mod checkpoint;
+pub mod cli;
+pub mod config;
 pub mod engine;
 pub mod features;
 pub mod models;
 pub mod record;
+pub mod telemetry;
