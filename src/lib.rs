@@ -2,7 +2,9 @@
 
 pub mod calibration;
 pub mod checkpoint;
+pub mod codec;
 pub mod engine;
 pub mod features;
 pub mod models;
 pub mod record;
+pub mod stream;
