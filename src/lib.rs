@@ -8,6 +8,7 @@ pub mod config;
 pub mod engine;
 pub mod features;
 pub mod models;
+pub mod pipeline;
 pub mod record;
 pub mod stream;
 pub mod telemetry;
