@@ -53,6 +53,12 @@ fn the_example_loads_and_its_commented_keys_are_the_defaults() {
     assert_eq!(parsed(&lines(&uncommented)), written);
 }
 
+#[test]
+fn the_configuration_of_the_compose_file_loads() {
+    let config = parsed(include_str!("../../deploy/compose.toml"));
+    assert!(!config.http.listen.ip().is_loopback(), "Prometheus runs in another container");
+}
+
 /// Keys in the documentation's table, with their defaults.
 fn documented() -> Vec<(&'static str, &'static str)> {
     let rows = TABLE.lines().filter_map(|line| line.strip_prefix("| `"));
