@@ -145,11 +145,12 @@ impl Source<'_> {
         let end = self.text[at..].find('\n').map_or(self.text.len(), |length| at + length);
         let line = self.text[..start].matches('\n').count() + 1;
         let column = self.text[start..at].chars().count() + 1;
-        match mask(&self.text[..start], self.text[start..end].trim_end()) {
-            Some(text) => Place { line, column: 1, width: text.chars().count().max(1), text },
+        let text = self.text[start..end].trim_end_matches('\r');
+        match mask(&self.text[..start], text) {
+            Some(text) => Place { line, column: 1, width: text.chars().count(), text },
             None => {
                 let width = self.text[at..span.end.clamp(at, end)].trim_end().chars().count().max(1);
-                Place { line, column, width, text: self.text[start..end].trim_end().into() }
+                Place { line, column, width, text: text.into() }
             }
         }
     }

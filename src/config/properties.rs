@@ -32,8 +32,8 @@ impl fmt::Display for Secret {
     }
 }
 
-/// The value of a client property.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The value of a client property. Debug output shows none: a secret may hide under a misspelt name.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Property {
     /// Text of the file; numbers and booleans as they are written.
     Plain(String),
@@ -50,6 +50,16 @@ impl Property {
             Self::Plain(text) => Some(text),
             Self::Variable(_) => None,
             Self::Secret(secret) => Some(secret.expose()),
+        }
+    }
+}
+
+impl fmt::Debug for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(_) => f.write_str("Plain(***)"),
+            Self::Variable(name) => f.debug_tuple("Variable").field(name).finish(),
+            Self::Secret(secret) => f.debug_tuple("Secret").field(secret).finish(),
         }
     }
 }
@@ -103,7 +113,7 @@ impl<'de> Visitor<'de> for PropertyVisitor {
 pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let public = ["certificate.pem", "ca.pem"].iter().any(|public| name.contains(public));
-    let secret = ["password", "passphrase", "secret", ".pem", "token"].iter().any(|word| name.contains(word));
+    let secret = ["password", "passwd", "passphrase", "secret", ".pem", "token"].iter().any(|word| name.contains(word));
     // The address and the lifetime of tokens are no secrets.
     secret && !public && !name.contains("token.endpoint")
 }

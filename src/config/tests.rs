@@ -53,6 +53,12 @@ fn the_example_loads_and_its_commented_keys_are_the_defaults() {
     assert_eq!(parsed(&lines(&uncommented)), written);
 }
 
+#[test]
+fn the_configuration_of_the_compose_file_loads() {
+    let config = parsed(include_str!("../../deploy/compose.toml"));
+    assert!(!config.http.listen.ip().is_loopback(), "Prometheus runs in another container");
+}
+
 /// Keys in the documentation's table, with their defaults.
 fn documented() -> Vec<(&'static str, &'static str)> {
     let rows = TABLE.lines().filter_map(|line| line.strip_prefix("| `"));
@@ -166,6 +172,8 @@ fn errors_quote_the_offending_line_at_its_column() {
     let message = error("[model]\r\n\r\n[kafka]\r\nmax_dept = 3\r\n");
     assert!(message.starts_with("s.toml:4:1: unknown key `max_dept`\n  |\n4 | max_dept = 3\n  | ^^^^^^^^\n"), "{message}");
     assert!(message.contains("did you mean `max_depth`?"), "{message}");
+    // What is missing at the end of a line is missed there, behind its blanks.
+    assert!(error("[model]\nkind \n").ends_with("2 | kind \n  |      ^"));
     // Columns count characters, whatever their bytes.
     let message = error("[kafka]\nproperties = { \"größe\" = [] }\n");
     assert!(message.starts_with("s.toml:2:26: invalid type: sequence"), "{message}");
@@ -191,6 +199,9 @@ fn secrets_are_never_shown() {
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(shown.contains("***"), "{shown}");
     }
+    // A secret under a misspelt name is taken for a plain value, and not shown either.
+    let misspelt = parsed(&format!("{COLUMN}[kafka.properties]\n\"sasl.pasword\" = \"hunter2\"\n"));
+    assert!(!format!("{misspelt:?}").contains("hunter2"));
     // Secrets written where they don't belong, right or wrong TOML.
     for text in [
         "[kafka.properties]\n\"sasl.password\" = \"hunter2\"\n",
@@ -234,7 +245,7 @@ proptest! {
         if let Err(ConfigError::Invalid(invalid)) = parse(&text) {
             if let Some(place) = &invalid.place {
                 let line = text.split('\n').nth(place.line - 1).expect("the line is there");
-                prop_assert!(place.text == line.trim_end() || place.text.ends_with("***"), "{invalid}");
+                prop_assert!(place.text == line.trim_end_matches('\r') || place.text.ends_with("***"), "{invalid}");
                 prop_assert!(place.column >= 1 && place.column + place.width <= place.text.chars().count() + 2, "{invalid}");
             }
             prop_assert!(invalid.to_string().starts_with("s.toml"));

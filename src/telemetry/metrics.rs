@@ -285,6 +285,18 @@ mod tests {
     }
 
     #[test]
+    fn the_dashboard_asks_for_metrics_that_exist() {
+        let dashboard = include_str!("../../deploy/grafana/dashboards/surprisal.json");
+        let words = dashboard.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        let asked: Vec<_> = words.filter(|word| word.starts_with("surprisal_")).collect();
+        assert!(!asked.is_empty());
+        for name in asked {
+            let known = |metric: &Metric| metric.name == name || name.strip_suffix("_bucket") == Some(metric.name);
+            assert!(ALL.iter().any(known), "{name}");
+        }
+    }
+
+    #[test]
     fn durations_land_in_their_buckets() {
         let text = Metrics::of(|| {
             STEP.observe(Duration::from_micros(300));
