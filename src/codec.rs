@@ -3,7 +3,7 @@
 pub(crate) mod cell;
 pub mod json;
 pub(crate) mod timestamp;
-//WIRE
+pub mod wire;
 
 use crate::features::Rows;
 use crate::record::Reason;

@@ -121,7 +121,7 @@ fn diagnose(text: &str, error: &serde_json::Error, field: Option<&Node>, misplac
         }
         _ => {}
     }
-    if serde_json::from_str::<IgnoredAny>(text).is_ok() {
+    if !text.trim_ascii_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok() {
         let detail = format!("found {}, expected a JSON object", cut(text.trim_ascii()));
         return Fault { reason: Reason::NotAnObject, detail };
     }
