@@ -4,6 +4,8 @@
 //! consumed offsets become visible together or not at all.
 
 
+pub mod memory;
+
 use std::time::Duration;
 
 use crate::record::{Offset, Partition, Run};
@@ -37,7 +39,7 @@ pub struct Restored {
 }
 
 /// Topics that results go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outlet {
     /// Scores.
     Scores,
