@@ -91,7 +91,9 @@ pub enum WireError {
         expected: u64,
     },
     /// Evidence of another kind of model.
-    #[error("snapshot of `{model_id}` is of a model `{found}`, but the configuration has a model `{expected}`; give the new model another id")]
+    #[error(
+        "snapshot of `{model_id}` is of a model `{found}`, but the configuration has a model `{expected}`; give the new model another id"
+    )]
     ModelKind {
         /// The model.
         model_id: String,

@@ -53,6 +53,9 @@ fn cells(rows: &Rows, schema: &Schema) -> Vec<String> {
     columns.map(show).collect()
 }
 
+/// A field's key as JSON, and how its values are made.
+type Member<'a> = (&'a str, &'a dyn Fn(&mut Dice) -> String);
+
 /// SplitMix64.
 struct Dice(u64);
 
@@ -87,7 +90,9 @@ impl Dice {
                     break format!("{value:e}");
                 }
             },
-            _ => self.pick(&["0", "-0", "-0.0", "1e0", "5e-324", "1.7976931348623157e308", "123456789012345678901234567890"]).into(),
+            _ => self
+                .pick(&["0", "-0", "-0.0", "1e0", "5e-324", "1.7976931348623157e308", "123456789012345678901234567890"])
+                .into(),
         }
     }
 
@@ -117,7 +122,7 @@ impl Dice {
     }
 
     /// An object with some of `fields`, some of them twice, in some order, between others.
-    fn object(&mut self, fields: &[(&str, &dyn Fn(&mut Self) -> String)]) -> String {
+    fn object(&mut self, fields: &[Member<'_>]) -> String {
         let mut members = Vec::new();
         for (key, value) in fields {
             for _ in 0..[0, 1, 1, 1, 1, 2][self.roll(6) as usize] {
@@ -251,7 +256,8 @@ fn faults_name_the_place_the_value_and_the_cure() {
         (r#"{"n":01}"#, Reason::InvalidJson, "01"),
         (r#"{"n":1,}"#, Reason::InvalidJson, "trailing comma"),
         (r#"{"x":[1,}"#, Reason::InvalidJson, "expected value"),
-        (r#"{"c":"\ud800"}"#, Reason::InvalidJson, "surrogate"),
+        (r#"{"c":"\ud800"}"#, Reason::InvalidJson, "unexpected end of hex escape"),
+        (r#"{"c":"\udc00\n"}"#, Reason::InvalidJson, "lone leading surrogate"),
         ("{\"c\":\"\u{1}\"}", Reason::InvalidJson, "control character"),
         ("[1]", Reason::NotAnObject, "found [1], expected a JSON object"),
         ("3", Reason::NotAnObject, "found 3"),
