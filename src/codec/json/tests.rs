@@ -165,11 +165,8 @@ fn oracle(text: &str, schema: &Schema) -> (Option<i64>, Vec<String>) {
     (timestamp_ms, cells)
 }
 
-#[test]
-fn ten_thousand_events_decode_as_a_tree_of_values_says() {
-    let schema = mixed();
-    let decoder = JsonDecoder::new(&schema, Limits::default());
-    let mut dice = Dice(1);
+/// An event that fits [`mixed`], with other fields in between.
+fn event(dice: &mut Dice) -> String {
     let number = |dice: &mut Dice| dice.number();
     let category = |dice: &mut Dice| match dice.roll(3) {
         0 => dice.number(),
@@ -178,20 +175,72 @@ fn ten_thousand_events_decode_as_a_tree_of_values_says() {
     };
     let deep = |dice: &mut Dice| dice.object(&[("\"n\"", &number), ("\"c\"", &category)]);
     let inner = |dice: &mut Dice| dice.object(&[("\"n\"", &number), ("\"deep\"", &deep)]);
+    dice.object(&[
+        ("\"n\"", &number),
+        (r#""\u0063""#, &category),
+        ("\"k\"", &|dice| dice.count()),
+        ("\"b\"", &|dice| dice.pick(&["true", "false"]).into()),
+        ("\"t\"", &|dice| dice.roll(2_000_000_000).to_string()),
+        ("\"in\"", &inner),
+        (r#""été \"x\"""#, &number),
+    ])
+}
+
+#[test]
+fn ten_thousand_events_decode_as_a_tree_of_values_says() {
+    let schema = mixed();
+    let decoder = JsonDecoder::new(&schema, Limits::default());
+    let mut dice = Dice(1);
     for _ in 0..10_000 {
-        let text = dice.object(&[
-            ("\"n\"", &number),
-            (r#""\u0063""#, &category),
-            ("\"k\"", &|dice| dice.count()),
-            ("\"b\"", &|dice| dice.pick(&["true", "false"]).into()),
-            ("\"t\"", &|dice| dice.roll(2_000_000_000).to_string()),
-            ("\"in\"", &inner),
-            (r#""été \"x\"""#, &number),
-        ]);
+        let text = event(&mut dice);
         let mut rows = Rows::new(schema.width());
         let decoded = decoder.decode(text.as_bytes(), &mut rows).unwrap_or_else(|fault| panic!("{fault:?}\n{text}"));
         assert_eq!((decoded.timestamp_ms, cells(&rows, &schema)), oracle(&text, &schema), "{text}");
     }
+}
+
+/// Whatever comes is a row or a dead letter with a reason that fits.
+#[test]
+fn spoilt_events_never_break_the_decoder() {
+    const SPOIL: &[u8] = b"\"{}[],:e-0\\nu \xff\xc3";
+    let schema = mixed();
+    let decoder = JsonDecoder::new(&schema, Limits::default());
+    let (mut dice, mut faults) = (Dice(3), [0; 3]);
+    for _ in 0..20_000 {
+        let mut payload = event(&mut dice).into_bytes();
+        for _ in 0..=dice.roll(3) {
+            let at = dice.roll(payload.len() as u64) as usize;
+            match dice.roll(4) {
+                0 => payload[at] = SPOIL[dice.roll(SPOIL.len() as u64) as usize],
+                1 => drop(payload.remove(at)),
+                2 => payload.insert(at, SPOIL[dice.roll(SPOIL.len() as u64) as usize]),
+                _ => payload.truncate(at.max(1)),
+            }
+            if payload.is_empty() {
+                payload.push(b'{');
+            }
+        }
+        let mut rows = Rows::new(schema.width());
+        let decoded = decoder.decode(&payload, &mut rows);
+        let shown = String::from_utf8_lossy(&payload);
+        assert_eq!(rows.len(), usize::from(decoded.is_ok()), "{shown}");
+        let value = serde_json::from_slice::<Value>(&payload);
+        let Err(fault) = decoded else { continue };
+        match fault.reason {
+            Reason::InvalidUtf8 => assert!(std::str::from_utf8(&payload).is_err(), "{shown}"),
+            Reason::InvalidJson => assert!(value.is_err(), "{fault:?}\n{shown}"),
+            Reason::NotAnObject => assert!(!value.is_ok_and(|value| value.is_object()), "{shown}"),
+            Reason::WrongType | Reason::OutOfRange => assert!(fault.detail.starts_with("field `"), "{fault:?}"),
+            Reason::Empty | Reason::TooLarge | Reason::TooDeep => panic!("{fault:?}\n{shown}"),
+        }
+        let kind = match fault.reason {
+            Reason::InvalidJson => 0,
+            Reason::InvalidUtf8 => 1,
+            _ => 2,
+        };
+        faults[kind] += 1;
+    }
+    assert!(faults.iter().all(|count| *count > 100), "the faults are of every kind: {faults:?}");
 }
 
 #[test]
