@@ -25,7 +25,7 @@ pub enum Incoming {
 }
 
 /// What is known of a partition before its first record comes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Restored {
     /// The consumer group's committed offset.
     pub committed: Option<Offset>,
@@ -79,8 +79,15 @@ pub trait Stream {
     /// Begins a transaction.
     fn begin(&mut self) -> Result<(), StreamError>;
 
-    /// Sends a message in the open transaction. No payload is a tombstone.
-    fn send(&mut self, outlet: Outlet, key: Option<&[u8]>, payload: Option<&[u8]>) -> Result<(), StreamError>;
+    /// Sends a message in the open transaction. `partition` is that of the events it is about: results keep their order.
+    /// No payload is a tombstone.
+    fn send(
+        &mut self,
+        outlet: Outlet,
+        partition: Partition,
+        key: Option<&[u8]>,
+        payload: Option<&[u8]>,
+    ) -> Result<(), StreamError>;
 
     /// Commits the open transaction together with the consumed offsets. An error leaves no transaction open but on
     /// [`StreamError::Abort`], after which [`abort`](Self::abort) is due.
