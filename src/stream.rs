@@ -3,6 +3,7 @@
 //! A stream hands out decoded runs and changes of assignment, and takes results in transactions: scores, dead letters, sites and
 //! consumed offsets become visible together or not at all.
 
+pub mod file;
 
 pub mod memory;
 

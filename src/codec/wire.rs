@@ -91,7 +91,7 @@ pub enum WireError {
         expected: u64,
     },
     /// Evidence of another kind of model.
-    #[error("snapshot of `{model_id}` is of a model `{found}`, but the configuration has a model `{expected}`; give the new model another id")]
+    #[error("snapshot of `{model_id}` is of a model `{found}`, but the configuration has a model `{expected}`")]
     ModelKind {
         /// The model.
         model_id: String,
@@ -102,8 +102,8 @@ pub enum WireError {
     },
     /// Evidence gathered under another configuration.
     #[error(
-        "snapshot of `{model_id}` was gathered under another configuration (fingerprint {found:016x}, now {expected:016x}); put the \
-         old columns and priors back or give the new model another id"
+        "snapshot of `{model_id}` was gathered under other columns or priors (fingerprint {found:016x}, the configuration's is \
+         {expected:016x})"
     )]
     Fingerprint {
         /// The model.

@@ -53,6 +53,9 @@ fn cells(rows: &Rows, schema: &Schema) -> Vec<String> {
     columns.map(show).collect()
 }
 
+/// A field's key as JSON, and how its values are made.
+type Member<'a> = (&'a str, &'a dyn Fn(&mut Dice) -> String);
+
 /// SplitMix64.
 struct Dice(u64);
 
@@ -87,7 +90,9 @@ impl Dice {
                     break format!("{value:e}");
                 }
             },
-            _ => self.pick(&["0", "-0", "-0.0", "1e0", "5e-324", "1.7976931348623157e308", "123456789012345678901234567890"]).into(),
+            _ => self
+                .pick(&["0", "-0", "-0.0", "1e0", "5e-324", "1.7976931348623157e308", "123456789012345678901234567890"])
+                .into(),
         }
     }
 
@@ -117,7 +122,7 @@ impl Dice {
     }
 
     /// An object with some of `fields`, some of them twice, in some order, between others.
-    fn object(&mut self, fields: &[(&str, &dyn Fn(&mut Self) -> String)]) -> String {
+    fn object(&mut self, fields: &[Member<'_>]) -> String {
         let mut members = Vec::new();
         for (key, value) in fields {
             for _ in 0..[0, 1, 1, 1, 1, 2][self.roll(6) as usize] {
@@ -160,11 +165,8 @@ fn oracle(text: &str, schema: &Schema) -> (Option<i64>, Vec<String>) {
     (timestamp_ms, cells)
 }
 
-#[test]
-fn ten_thousand_events_decode_as_a_tree_of_values_says() {
-    let schema = mixed();
-    let decoder = JsonDecoder::new(&schema, Limits::default());
-    let mut dice = Dice(1);
+/// An event that fits [`mixed`], with other fields in between.
+fn event(dice: &mut Dice) -> String {
     let number = |dice: &mut Dice| dice.number();
     let category = |dice: &mut Dice| match dice.roll(3) {
         0 => dice.number(),
@@ -173,20 +175,72 @@ fn ten_thousand_events_decode_as_a_tree_of_values_says() {
     };
     let deep = |dice: &mut Dice| dice.object(&[("\"n\"", &number), ("\"c\"", &category)]);
     let inner = |dice: &mut Dice| dice.object(&[("\"n\"", &number), ("\"deep\"", &deep)]);
+    dice.object(&[
+        ("\"n\"", &number),
+        (r#""\u0063""#, &category),
+        ("\"k\"", &|dice| dice.count()),
+        ("\"b\"", &|dice| dice.pick(&["true", "false"]).into()),
+        ("\"t\"", &|dice| dice.roll(2_000_000_000).to_string()),
+        ("\"in\"", &inner),
+        (r#""été \"x\"""#, &number),
+    ])
+}
+
+#[test]
+fn ten_thousand_events_decode_as_a_tree_of_values_says() {
+    let schema = mixed();
+    let decoder = JsonDecoder::new(&schema, Limits::default());
+    let mut dice = Dice(1);
     for _ in 0..10_000 {
-        let text = dice.object(&[
-            ("\"n\"", &number),
-            (r#""\u0063""#, &category),
-            ("\"k\"", &|dice| dice.count()),
-            ("\"b\"", &|dice| dice.pick(&["true", "false"]).into()),
-            ("\"t\"", &|dice| dice.roll(2_000_000_000).to_string()),
-            ("\"in\"", &inner),
-            (r#""été \"x\"""#, &number),
-        ]);
+        let text = event(&mut dice);
         let mut rows = Rows::new(schema.width());
         let decoded = decoder.decode(text.as_bytes(), &mut rows).unwrap_or_else(|fault| panic!("{fault:?}\n{text}"));
         assert_eq!((decoded.timestamp_ms, cells(&rows, &schema)), oracle(&text, &schema), "{text}");
     }
+}
+
+/// Whatever comes is a row or a dead letter with a reason that fits.
+#[test]
+fn spoilt_events_never_break_the_decoder() {
+    const SPOIL: &[u8] = b"\"{}[],:e-0\\nu \xff\xc3";
+    let schema = mixed();
+    let decoder = JsonDecoder::new(&schema, Limits::default());
+    let (mut dice, mut faults) = (Dice(3), [0; 3]);
+    for _ in 0..20_000 {
+        let mut payload = event(&mut dice).into_bytes();
+        for _ in 0..=dice.roll(3) {
+            let at = dice.roll(payload.len() as u64) as usize;
+            match dice.roll(4) {
+                0 => payload[at] = SPOIL[dice.roll(SPOIL.len() as u64) as usize],
+                1 => drop(payload.remove(at)),
+                2 => payload.insert(at, SPOIL[dice.roll(SPOIL.len() as u64) as usize]),
+                _ => payload.truncate(at.max(1)),
+            }
+            if payload.is_empty() {
+                payload.push(b'{');
+            }
+        }
+        let mut rows = Rows::new(schema.width());
+        let decoded = decoder.decode(&payload, &mut rows);
+        let shown = String::from_utf8_lossy(&payload);
+        assert_eq!(rows.len(), usize::from(decoded.is_ok()), "{shown}");
+        let value = serde_json::from_slice::<Value>(&payload);
+        let Err(fault) = decoded else { continue };
+        match fault.reason {
+            Reason::InvalidUtf8 => assert!(std::str::from_utf8(&payload).is_err(), "{shown}"),
+            Reason::InvalidJson => assert!(value.is_err(), "{fault:?}\n{shown}"),
+            Reason::NotAnObject => assert!(!value.is_ok_and(|value| value.is_object()), "{shown}"),
+            Reason::WrongType | Reason::OutOfRange => assert!(fault.detail.starts_with("field `"), "{fault:?}"),
+            Reason::Empty | Reason::TooLarge | Reason::TooDeep => panic!("{fault:?}\n{shown}"),
+        }
+        let kind = match fault.reason {
+            Reason::InvalidJson => 0,
+            Reason::InvalidUtf8 => 1,
+            _ => 2,
+        };
+        faults[kind] += 1;
+    }
+    assert!(faults.iter().all(|count| *count > 100), "the faults are of every kind: {faults:?}");
 }
 
 #[test]
@@ -251,7 +305,8 @@ fn faults_name_the_place_the_value_and_the_cure() {
         (r#"{"n":01}"#, Reason::InvalidJson, "01"),
         (r#"{"n":1,}"#, Reason::InvalidJson, "trailing comma"),
         (r#"{"x":[1,}"#, Reason::InvalidJson, "expected value"),
-        (r#"{"c":"\ud800"}"#, Reason::InvalidJson, "surrogate"),
+        (r#"{"c":"\ud800"}"#, Reason::InvalidJson, "unexpected end of hex escape"),
+        (r#"{"c":"\udc00\n"}"#, Reason::InvalidJson, "lone leading surrogate"),
         ("{\"c\":\"\u{1}\"}", Reason::InvalidJson, "control character"),
         ("[1]", Reason::NotAnObject, "found [1], expected a JSON object"),
         ("3", Reason::NotAnObject, "found 3"),

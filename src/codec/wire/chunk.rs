@@ -95,8 +95,8 @@ impl Assembler {
         if found != checksum {
             return Err(WireError::Checksum { model_id, partition: Partition(partition), found, expected: checksum });
         }
-        let owner = Owner::decode(&whole[..])
-            .map_err(|error| WireError::Malformed { message: "Snapshot", detail: error.to_string() })?;
+        let owner =
+            Owner::decode(&whole[..]).map_err(|error| WireError::Malformed { message: "Snapshot", detail: error.to_string() })?;
         if (&owner.model_id, owner.partition) != (&model_id, partition) {
             let detail = format!(
                 "a chunk of `{model_id}`, partition {partition} holds a snapshot of `{}`, partition {}",
@@ -111,15 +111,9 @@ impl Assembler {
     pub fn finish(&self) -> Result<(), WireError> {
         let Some(((model_id, partition), pieces)) = self.open.first_key_value() else { return Ok(()) };
         let Some((last, piece)) = pieces.last_key_value() else { return Ok(()) };
-        let belongs = |index: &u32| {
-            pieces.get(index).is_some_and(|other| other.checksum == piece.checksum && other.count == piece.count)
-        };
+        let belongs =
+            |index: &u32| pieces.get(index).is_some_and(|other| other.checksum == piece.checksum && other.count == piece.count);
         let index = (0..piece.count).find(|index| !belongs(index)).unwrap_or(*last);
-        Err(WireError::MissingChunk {
-            model_id: model_id.clone(),
-            partition: Partition(*partition),
-            index,
-            count: piece.count,
-        })
+        Err(WireError::MissingChunk { model_id: model_id.clone(), partition: Partition(*partition), index, count: piece.count })
     }
 }

@@ -110,8 +110,13 @@ mod tests {
         let whole = proto::DeadLetter { schema_version: 1, reason: 1, ..Default::default() };
         let refused = |letter: proto::DeadLetter| decode_dead_letter(&letter.encode_to_vec()).unwrap_err().to_string();
         assert!(decode_dead_letter(&whole.encode_to_vec()).is_ok());
-        assert_eq!(refused(proto::DeadLetter { reason: 9, ..whole.clone() }), "DeadLetter: field `reason`: found 9, expected 1 to 8");
-        assert!(refused(proto::DeadLetter { payload: vec![0; 3], payload_bytes: 2, ..whole.clone() }).contains("`payload_bytes`"));
+        assert_eq!(
+            refused(proto::DeadLetter { reason: 9, ..whole.clone() }),
+            "DeadLetter: field `reason`: found 9, expected 1 to 8"
+        );
+        assert!(
+            refused(proto::DeadLetter { payload: vec![0; 3], payload_bytes: 2, ..whole.clone() }).contains("`payload_bytes`")
+        );
         assert!(refused(proto::DeadLetter { schema_version: 7, ..whole }).contains("schema version 7"));
     }
 }

@@ -186,11 +186,7 @@ fn from_json(bytes: &[u8]) -> Result<Scored, WireError> {
         model_id: form.model_id,
         topic: form.topic,
         partition: Partition(form.partition),
-        head: Head {
-            offset: Offset(form.offset),
-            timestamp_ms: form.timestamp_ms,
-            key: key.map(Vec::into_boxed_slice),
-        },
+        head: Head { offset: Offset(form.offset), timestamp_ms: form.timestamp_ms, key: key.map(Vec::into_boxed_slice) },
         score: Score { surprisal: form.surprisal, tail_probability: form.tail_probability, step: form.posterior_step },
     })
 }
@@ -200,16 +196,8 @@ fn from_protobuf(score: proto::Score) -> Scored {
         model_id: score.model_id,
         topic: score.topic,
         partition: Partition(score.partition),
-        head: Head {
-            offset: Offset(score.offset),
-            timestamp_ms: score.timestamp_ms,
-            key: score.key.map(Vec::into_boxed_slice),
-        },
-        score: Score {
-            surprisal: score.surprisal,
-            tail_probability: score.tail_probability,
-            step: score.posterior_step,
-        },
+        head: Head { offset: Offset(score.offset), timestamp_ms: score.timestamp_ms, key: score.key.map(Vec::into_boxed_slice) },
+        score: Score { surprisal: score.surprisal, tail_probability: score.tail_probability, step: score.posterior_step },
     }
 }
 
@@ -246,7 +234,8 @@ mod tests {
                 encode_score("möd/el", "events", Partition(7), &head, &score, format, &mut out);
                 let read = decode_score(&out, format).unwrap();
                 assert_eq!(read.score.surprisal.to_bits(), score.surprisal.to_bits());
-                let expected = Scored { model_id: "möd/el".into(), topic: "events".into(), partition: Partition(7), head, score };
+                let expected =
+                    Scored { model_id: "möd/el".into(), topic: "events".into(), partition: Partition(7), head, score };
                 assert_eq!(read, expected);
             }
         }

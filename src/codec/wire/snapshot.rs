@@ -102,7 +102,8 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Snapshot, WireError> {
     let snapshot: proto::Snapshot = super::decode(MESSAGE, bytes)?;
     let calibrator = snapshot.calibrator.ok_or_else(|| field("calibrator", "is missing".into()))?;
     let tensors = snapshot.evidence.into_iter().map(tensor_in).collect::<Result<Vec<_>, _>>()?;
-    if let Some(twice) = (1..tensors.len()).find(|index| tensors[..*index].iter().any(|other| other.name == tensors[*index].name)) {
+    if let Some(twice) = (1..tensors.len()).find(|index| tensors[..*index].iter().any(|other| other.name == tensors[*index].name))
+    {
         return Err(field("evidence", format!("tensor `{}` occurs twice", tensors[twice].name)));
     }
     Ok(Snapshot {
@@ -121,7 +122,10 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Snapshot, WireError> {
         columns: snapshot.columns.into_iter().map(summary_in).collect::<Result<_, _>>()?,
         calibrator: Calibrator::from_centroids(&calibrator.means, &calibrator.weights, (calibrator.min, calibrator.max))
             .ok_or_else(|| {
-                field("calibrator", "expected finite means in ascending order within its range, each with a positive weight".into())
+                field(
+                    "calibrator",
+                    "expected finite means in ascending order within its range, each with a positive weight".into(),
+                )
             })?,
     })
 }

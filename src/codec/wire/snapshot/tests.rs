@@ -205,12 +205,8 @@ fn a_missing_chunk_is_named() {
     let count = chunks.len() as u32;
     for missing in 0..chunks.len() {
         let rest = chunks.iter().enumerate().filter(|(index, _)| *index != missing).map(|(_, chunk)| chunk);
-        let expected = WireError::MissingChunk {
-            model_id: "möd/el".into(),
-            partition: Partition(3),
-            index: missing as u32,
-            count,
-        };
+        let expected =
+            WireError::MissingChunk { model_id: "möd/el".into(), partition: Partition(3), index: missing as u32, count };
         assert_eq!(assemble(rest), Err(expected));
     }
 }
@@ -266,12 +262,13 @@ fn other_models_and_versions_are_refused_by_name() {
 
 #[test]
 fn tensors_and_calibrators_that_cannot_be_are_refused_by_name() {
-    let refused = |spoil: &dyn Fn(&mut proto::Snapshot)| {
+    type Spoil<'a> = &'a dyn Fn(&mut proto::Snapshot);
+    let refused = |spoil: Spoil<'_>| {
         let mut snapshot = proto::Snapshot::decode(&whole(1)[..]).unwrap();
         spoil(&mut snapshot);
         decode_snapshot(&snapshot.encode_to_vec()).unwrap_err().to_string()
     };
-    let cases: [(&dyn Fn(&mut proto::Snapshot), &str); 12] = [
+    let cases: [(Spoil<'_>, &str); 12] = [
         (&|it| it.evidence[0].dtype = 9, "tensor `sums`: dtype 9 is unknown"),
         (&|it| it.evidence[0].dtype = 0, "tensor `sums`: dtype 0 is unknown"),
         (&|it| it.evidence[0].shape = vec![2, 2], "tensor `sums`: 6 elements do not fill shape [2, 2]"),
