@@ -73,7 +73,9 @@ pub enum PipelineError {
     #[error("{0}; give the new model an id of its own, or delete this one's snapshots from the posterior topic")]
     Wire(#[from] wire::WireError),
     /// A snapshot of the same model id that was learnt from another topic.
-    #[error("the snapshots of model `{model_id}` were learnt from topic `{found}`, not from `{expected}`: give the model another id")]
+    #[error(
+        "the snapshots of model `{model_id}` were learnt from topic `{found}`, not from `{expected}`: give the model another id"
+    )]
     OtherTopic {
         /// The model.
         model_id: String,
@@ -168,7 +170,8 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
         }
         let now = self.clock.monotonic();
         self.health.progress();
-        let due = if self.runs.is_empty() { now + self.settings.commit_interval } else { self.since + self.settings.commit_interval };
+        let due =
+            if self.runs.is_empty() { now + self.settings.commit_interval } else { self.since + self.settings.commit_interval };
         match self.stream.next(due.saturating_sub(now))? {
             Some(Incoming::Run(run)) => {
                 if self.runs.is_empty() {

@@ -4,7 +4,6 @@
 //! consumed offsets become visible together or not at all.
 
 pub mod file;
-
 pub mod memory;
 
 use std::time::Duration;

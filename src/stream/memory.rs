@@ -33,6 +33,7 @@ struct Contents {
     events: BTreeMap<Partition, Vec<Vec<u8>>>,
     consumed: BTreeMap<Partition, Offset>,
     messages: BTreeMap<Outlet, Vec<Message>>,
+    operations: usize,
 }
 
 impl MemoryLog {
@@ -59,9 +60,15 @@ impl MemoryLog {
     /// Whether the group has committed all events.
     pub fn is_consumed(&self) -> bool {
         let contents = self.contents();
-        contents.events.iter().all(|(partition, events)| {
-            contents.consumed.get(partition).is_some_and(|offset| offset.0 == events.len() as i64)
-        })
+        contents
+            .events
+            .iter()
+            .all(|(partition, events)| contents.consumed.get(partition).is_some_and(|offset| offset.0 == events.len() as i64))
+    }
+
+    /// Operations that streams on this log have begun: restore, resume, begin, send, commit and abort.
+    pub fn operations(&self) -> usize {
+        self.contents().operations
     }
 
     /// What is left of the posterior topic after compaction: the last message of each key.
@@ -125,11 +132,6 @@ impl MemoryStream {
         stream
     }
 
-    /// Operations so far: begin, send, commit, abort, restore and resume.
-    pub fn operations(&self) -> usize {
-        self.operations
-    }
-
     fn assign(&mut self) {
         let partitions = self.log.contents().events.keys().copied().collect();
         self.notices.push_back(Incoming::Assigned(partitions));
@@ -140,6 +142,7 @@ impl MemoryStream {
         let crash = || StreamError::Stop("the process has died, as planned".into());
         let at = self.operations;
         self.operations += 1;
+        self.log.contents().operations += 1;
         if self.crashed || self.faults.contains(&Fault::CrashBefore(at)) {
             self.crashed = true;
             return Err(crash());
