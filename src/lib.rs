@@ -2,9 +2,13 @@
 
 pub mod calibration;
 pub mod checkpoint;
+pub mod cli;
 pub mod codec;
+pub mod config;
 pub mod engine;
 pub mod features;
 pub mod models;
+pub mod pipeline;
 pub mod record;
 pub mod stream;
+pub mod telemetry;

@@ -3,7 +3,9 @@
 //! A stream hands out decoded runs and changes of assignment, and takes results in transactions: scores, dead letters, sites and
 //! consumed offsets become visible together or not at all.
 
+pub mod file;
 pub mod kafka;
+pub mod memory;
 
 use std::time::Duration;
 
@@ -39,7 +41,7 @@ pub struct Restored {
 }
 
 /// Topics that results go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outlet {
     /// Scores.
     Scores,

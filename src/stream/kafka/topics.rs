@@ -65,11 +65,6 @@ pub(super) fn prepare(settings: &Settings, client: &BaseConsumer<Plain>) -> Resu
     Ok(Partitions { scores: found[0], dead_letters: found[1] })
 }
 
-/// Whether asking again can't bring another answer.
-pub(super) fn is_final(error: &KafkaError) -> bool {
-    error.rdkafka_error_code().is_some_and(fault::needs_a_person)
-}
-
 /// How many partitions a topic has, or `None` if there is no such topic.
 fn partitions_of(
     settings: &Settings,
