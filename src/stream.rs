@@ -4,6 +4,7 @@
 //! consumed offsets become visible together or not at all.
 
 pub mod file;
+pub mod kafka;
 pub mod memory;
 
 use std::time::Duration;
@@ -17,7 +18,8 @@ pub enum Incoming {
     Run(Run),
     /// Partitions that are this instance's from now on. They stay silent until [`Stream::resume`].
     Assigned(Vec<Partition>),
-    /// Partitions to give up. The stream waits for [`Stream::released`] before it lets them go.
+    /// Partitions to give up. The stream waits for [`Stream::released`] before it lets them go, but not for ever: after that,
+    /// commits are refused with [`StreamError::Abort`].
     Revoked(Vec<Partition>),
     /// Partitions that were taken away: nothing of them can be committed any more.
     Lost(Vec<Partition>),
@@ -71,7 +73,8 @@ pub trait Stream {
     /// What the log knows of newly assigned partitions, in their order.
     fn restore(&mut self, partitions: &[Partition]) -> Result<Vec<Restored>, StreamError>;
 
-    /// Lets records come, from these offsets on. Runs already under way from elsewhere are dropped.
+    /// Lets records come, from these offsets on. Runs already under way from elsewhere are dropped, and so are partitions that
+    /// have been taken in the meantime.
     fn resume(&mut self, from: &[(Partition, Offset)]) -> Result<(), StreamError>;
 
     /// Lets revoked partitions go.

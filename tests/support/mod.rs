@@ -4,4 +4,5 @@
 
 pub mod broker;
 pub mod check;
+pub mod topics;
 pub mod tracer;
