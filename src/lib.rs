@@ -2,6 +2,7 @@
 
 pub mod calibration;
 pub mod checkpoint;
+pub mod dist;
 pub mod engine;
 pub mod features;
 pub mod models;
