@@ -14,4 +14,4 @@ pub mod normal_wishart;
 pub mod special;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -20,12 +20,13 @@ mod prior;
 mod recent;
 mod statistics;
 mod structure;
-pub mod tensor;
+mod tensor;
 mod vocabulary;
 mod words;
 
 use std::collections::BTreeMap;
 
+use candle_core::Device;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::checkpoint::{CheckpointError, Tensor};
@@ -129,6 +130,8 @@ pub struct Mixture {
     schema: Schema,
     layout: Layout,
     config: MixtureConfig,
+    /// Where the arithmetic of numbers is done, if not on the processor.
+    device: Option<Device>,
 }
 
 impl Mixture {
@@ -177,7 +180,13 @@ impl Mixture {
                 return Err(MixtureError::BadStandard { column: name.clone(), location, scale });
             }
         }
-        Ok(Self { schema: schema.clone(), layout, config })
+        Ok(Self { schema: schema.clone(), layout, config, device: None })
+    }
+
+    /// The same model with the arithmetic of numbers done as tensors on `device`: worth it for large blocks of many columns. Batches
+    /// that have no tensor form there, or that the device fails on, are done by the processor; both agree to rounding.
+    pub fn on(self, device: Device) -> Self {
+        Self { device: Some(device), ..self }
     }
 
     /// The configuration.
@@ -231,13 +240,17 @@ impl Model for Mixture {
     }
 
     fn posterior(&self, evidence: &MixtureEvidence) -> Result<MixturePosterior, NotFinite> {
-        MixturePosterior::new(&self.layout, &self.config, evidence)
+        let posterior = MixturePosterior::new(&self.layout, &self.config, evidence)?;
+        Ok(match &self.device {
+            Some(device) => posterior.on(device),
+            None => posterior,
+        })
     }
 
     fn score(&self, posterior: &MixturePosterior, rows: RowsView<'_>, surprisals: &mut Vec<f64>) {
         let batch = Batch::from_rows(&self.layout, &posterior.frame, &posterior.vocabularies, rows);
         let start = surprisals.len();
-        surprisals.extend(posterior.predictive.log_density(&batch).into_iter().map(|density| -density));
+        surprisals.extend(posterior.log_density(&batch).into_iter().map(|density| -density));
         // A column that has always been the same changes with probability 1/(n + 2) (Laplace's rule of succession).
         let frame = &posterior.frame;
         for d in (0..self.layout.numbers.len()).filter(|d| !frame.live[*d] && frame.count[*d] > 0.0) {
@@ -260,12 +273,11 @@ impl Model for Mixture {
         let mut batch = Batch::from_rows(&self.layout, &posterior.frame, &posterior.vocabularies, rows);
         batch.check()?;
         let ones = Matrix::ones(batch.events, batch.groups);
-        let responsibilities =
-            if posterior.ids.len() == 1 { ones.clone() } else { posterior.expectation.responsibilities(&batch).0 };
+        let responsibilities = if posterior.ids.len() == 1 { ones.clone() } else { posterior.responsibilities(&batch) };
         let mut news = MixtureEvidence::nothing(self.layout.shape());
         news.vocabularies = posterior.vocabularies.clone();
         self.meet_texts(&mut news, &mut batch, rows);
-        for (id, statistics) in posterior.ids.iter().zip(posterior.expectation.statistics(&batch, &responsibilities)) {
+        for (id, statistics) in posterior.ids.iter().zip(posterior.statistics(&batch, &responsibilities)) {
             if statistics.events > 0.0 {
                 news.components.insert(*id, batch.frame.restore(statistics));
             }

@@ -61,6 +61,16 @@ impl Ellipse {
         &self.belief
     }
 
+    /// L⁻¹ row after row, with zeros for columns that are not live.
+    pub fn live_whitening(&self) -> impl Iterator<Item = f64> {
+        self.whitening.iter().zip(self.live.iter().cycle()).map(|(factor, live)| factor * live)
+    }
+
+    /// The log density at the mean, all columns present.
+    pub fn at_mean(&self, density: Density) -> f64 {
+        self.log_density(density, 0.0, self.belief.dim(), self.ln_determinant)
+    }
+
     /// The log density at Mahalanobis square `square` over `seen` of the columns, where `ln|Ψ_OO|` is `ln_seen`.
     fn log_density(&self, density: Density, square: f64, seen: usize, ln_seen: f64) -> f64 {
         let (dim, seen) = (self.belief.dim() as f64, seen as f64);
@@ -119,12 +129,11 @@ fn patterns(batch: &Batch) -> Vec<(Vec<usize>, Vec<usize>)> {
 
 /// Adds the log densities of the batch's numbers under each ellipse to `log` `[ellipses, events]`.
 pub fn add_to(ellipses: &[Ellipse], density: Density, batch: &Batch, log: &mut Matrix) {
-    let dim = batch.complete.len();
     let patterns = patterns(batch);
     for (row, ellipse) in ellipses.iter().enumerate() {
         let squares = Arch::new().dispatch(Squares { ellipse, batch });
         let mut logs = vec![0.0; batch.events];
-        let at_middle = ellipse.log_density(density, 0.0, dim, ellipse.ln_determinant);
+        let at_middle = ellipse.at_mean(density);
         for (event, value) in logs.iter_mut().enumerate() {
             let square = squares[event / LANES][event % LANES];
             // As `log_density`, with what doesn't depend on the event taken out.

@@ -1,5 +1,7 @@
 //! q(θ) of a mixture: weights, what each component expects, and tables computed once for many events.
 
+use candle_core::Device;
+
 use super::MixtureConfig;
 use super::evidence::{ComponentId, MixtureEvidence};
 use super::frame::{Batch, Frame, Layout, MISSING};
@@ -7,6 +9,7 @@ use super::full::{self, Density, Ellipse};
 use super::kernel::{self, Gaussians, Matrix, Students};
 use super::prior::Prior;
 use super::statistics::{Moments, Numbers, Statistics, Sum};
+use super::tensor::{ExpectationTensors, PredictiveTensors};
 use super::vocabulary::Vocabulary;
 use crate::dist::beta::Beta;
 use crate::dist::dirichlet;
@@ -179,9 +182,12 @@ pub struct Expectation {
     discrete: Discrete,
 }
 
+/// Expected log densities of numbers.
 #[derive(Clone, Debug)]
-enum Expected {
+pub enum Expected {
+    /// Each by itself.
     Diagonal(Gaussians),
+    /// All jointly, an ellipse a component.
     Full(Vec<Ellipse>),
 }
 
@@ -219,12 +225,11 @@ impl Expectation {
 
     /// Responsibilities `r ∝ exp(E ln π + E ln p(x | θ))` `[components, events]`, and each event's log of the sum.
     pub fn responsibilities(&self, batch: &Batch) -> (Matrix, Vec<f64>) {
-        let mut log = Matrix::filled(self.ln_weights.iter().copied(), batch.groups);
+        let mut log = self.without_numbers(batch);
         match &self.numbers {
             Expected::Diagonal(table) => table.add_to(batch, &mut log),
             Expected::Full(ellipses) => full::add_to(ellipses, Density::Expected, batch, &mut log),
         }
-        self.discrete.add_to(batch, &mut log);
         let totals = kernel::normalise(&mut log, batch.events);
         (log, totals)
     }
@@ -240,17 +245,16 @@ impl Expectation {
         numbers.into_iter().enumerate().map(|(row, numbers)| gather(batch, responsibilities, row, numbers)).collect()
     }
 
-    /// The table of diagonal numbers.
-    pub fn gaussians(&self) -> Option<&Gaussians> {
-        match &self.numbers {
-            Expected::Diagonal(table) => Some(table),
-            Expected::Full(_) => None,
-        }
+    /// `E ln π + E ln p(x | θ)` of every column but the numbers `[components, events]`.
+    pub fn without_numbers(&self, batch: &Batch) -> Matrix {
+        let mut log = Matrix::filled(self.ln_weights.iter().copied(), batch.groups);
+        self.discrete.add_to(batch, &mut log);
+        log
     }
 
-    /// E ln π.
-    pub fn ln_weights(&self) -> &[f64] {
-        &self.ln_weights
+    /// The tables of numbers.
+    pub fn numbers(&self) -> &Expected {
+        &self.numbers
     }
 }
 
@@ -332,21 +336,22 @@ impl Predictive {
 
     /// `ln Σ weight · density` of each event, in standard units.
     pub fn log_density(&self, batch: &Batch) -> Vec<f64> {
-        let mut log = Matrix::filled(self.ln_weights.iter().copied(), batch.groups);
+        let mut log = self.without_numbers(batch);
         full::add_to(&self.ellipses, Density::Predictive, batch, &mut log);
         self.students.add_to(batch, self.ellipses.len(), &mut log);
-        self.discrete.add_to(batch, &mut log);
         kernel::normalise(&mut log, batch.events)
     }
 
-    /// The table of number columns by themselves.
-    pub fn students(&self) -> &Students {
-        &self.students
+    /// Log weights and densities of every column but the numbers `[known and background, events]`.
+    pub fn without_numbers(&self, batch: &Batch) -> Matrix {
+        let mut log = Matrix::filled(self.ln_weights.iter().copied(), batch.groups);
+        self.discrete.add_to(batch, &mut log);
+        log
     }
 
-    /// Logs of the weights of known components, then of the background.
-    pub fn ln_weights(&self) -> &[f64] {
-        &self.ln_weights
+    /// The tables of numbers: the first rows are the ellipses, the rest are Student's t column by column.
+    pub fn numbers(&self) -> (&[Ellipse], &Students) {
+        (&self.ellipses, &self.students)
     }
 }
 
@@ -379,14 +384,14 @@ pub struct MixturePosterior {
     /// The components in the order of their names, and their statistics in standard units.
     pub(super) ids: Vec<ComponentId>,
     pub(super) components: Vec<Statistics>,
-    /// Effective number of events learnt.
-    pub(super) events: f64,
     pub(super) prior: Prior,
     pub(super) weights: Weights,
     /// Whether each component has had a large enough share of the events to count as normal life.
     pub(super) known: Vec<bool>,
     pub(super) expectation: Expectation,
     pub(super) predictive: Predictive,
+    /// The same tables on a device.
+    tensors: Option<(ExpectationTensors, PredictiveTensors)>,
 }
 
 impl MixturePosterior {
@@ -426,7 +431,6 @@ impl MixturePosterior {
         let predictive = Predictive::new(&prior, &frame.live, &seen, &seen_weights, background)?;
         Ok(Self {
             vocabularies: evidence.vocabularies.clone(),
-            events: evidence.total.events,
             frame,
             ids,
             components,
@@ -435,7 +439,43 @@ impl MixturePosterior {
             known,
             expectation,
             predictive,
+            tensors: None,
         })
+    }
+
+    /// The same, with its tables on `device` as well, if it will have them.
+    pub(super) fn on(self, device: &Device) -> Self {
+        let tensors = ExpectationTensors::new(&self.expectation, device)
+            .and_then(|expectation| Ok((expectation, PredictiveTensors::new(&self.predictive, device)?)));
+        Self { tensors: tensors.ok(), ..self }
+    }
+
+    /// The device's tables, if they can do `batch`.
+    fn tensors(&self, batch: &Batch) -> Option<&(ExpectationTensors, PredictiveTensors)> {
+        let full = matches!(self.expectation.numbers(), Expected::Full(_));
+        self.tensors.as_ref().filter(|_| !full || batch.present.is_empty())
+    }
+
+    /// `ln p(x)` of each event in standard units.
+    pub(super) fn log_density(&self, batch: &Batch) -> Vec<f64> {
+        self.tensors(batch)
+            .and_then(|(_, tensors)| tensors.log_density(&self.predictive, batch).ok())
+            .unwrap_or_else(|| self.predictive.log_density(batch))
+    }
+
+    /// q(z) `[components, events]`.
+    pub(super) fn responsibilities(&self, batch: &Batch) -> Matrix {
+        self.tensors(batch)
+            .and_then(|(tensors, _)| tensors.responsibilities(&self.expectation, batch).ok())
+            .unwrap_or_else(|| self.expectation.responsibilities(batch))
+            .0
+    }
+
+    /// Statistics of the batch under `responsibilities`, in standard units.
+    pub(super) fn statistics(&self, batch: &Batch, responsibilities: &Matrix) -> Vec<Statistics> {
+        self.tensors(batch)
+            .and_then(|(tensors, _)| tensors.statistics(batch, responsibilities).ok())
+            .unwrap_or_else(|| self.expectation.statistics(batch, responsibilities))
     }
 
     /// KL(q(θ) ‖ p(θ)) of weights and components.
