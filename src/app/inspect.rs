@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::{AppError, model, stream_settings};
 use crate::codec::wire::{self, Snapshot};
 use crate::config::Config;
-use crate::models::mixture::Mixture;
 use crate::models::{ColumnSummary, Evidence, Model, Part};
 use crate::stream::kafka;
 
