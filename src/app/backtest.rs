@@ -73,7 +73,10 @@ pub fn backtest(
             scored(head.offset, score)?;
         }
         if ready.tally().refused > 0 {
-            tracing::warn!(events = ready.tally().refused, "rows scored but not learnt: the posterior would not have been finite");
+            tracing::warn!(
+                events = ready.tally().refused,
+                "rows scored but not learnt: the posterior would not have been finite"
+            );
         }
         ready.advance(false);
     }

@@ -47,7 +47,11 @@ struct View {
 impl View {
     fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         let first = &self.snapshots[0].header;
-        writeln!(out, "model `{}` ({}) of topic `{}`: {:.0} effective events", first.model_id, first.model_kind, first.topic, self.events)?;
+        writeln!(
+            out,
+            "model `{}` ({}) of topic `{}`: {:.0} effective events",
+            first.model_id, first.model_kind, first.topic, self.events
+        )?;
         writeln!(out, "\npartitions")?;
         for snapshot in &self.snapshots {
             writeln!(

@@ -33,14 +33,18 @@ struct Row {
 /// Runs the command on `data`, which holds `tabular/*.csv` or `*.csv.gz`.
 pub fn run(data: &Path, output: &Path) -> Result<(), AppError> {
     let mut tabular = Vec::new();
-    println!("{:<20} {:>8} {:>9} {:>8} {:>17} {:>10}", "data set", "events", "anomalies", "ROC AUC", "average precision", "events/s");
+    println!(
+        "{:<20} {:>8} {:>9} {:>8} {:>17} {:>10}",
+        "data set", "events", "anomalies", "ROC AUC", "average precision", "events/s"
+    );
     for (name, path) in sets(&data.join("tabular"))? {
         let schema = infer_schema(&path, Some(LABEL), 1000)?;
         let config = ModelConfig::default();
         let model = super::model(&schema, &config.mixture)?;
         let report = backtest(&path, &schema, Some(LABEL), model, config.learning(), &mut |_, _| Ok(()))?;
-        let row = Row::new(name, &report)
-            .ok_or_else(|| AppError::Unusable(format!("{}: `{LABEL}` holds one value only; both 0 and 1 are needed", path.display())))?;
+        let row = Row::new(name, &report).ok_or_else(|| {
+            AppError::Unusable(format!("{}: `{LABEL}` holds one value only; both 0 and 1 are needed", path.display()))
+        })?;
         println!(
             "{:<20} {:>8} {:>9} {:>8.4} {:>17.4} {:>10.0}",
             row.name, row.events, row.anomalies, row.roc_auc, row.average_precision, row.events_per_second

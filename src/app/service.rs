@@ -77,7 +77,10 @@ pub fn check(config: &Config, path: &Path) -> Result<(), AppError> {
     model(&config.schema, &config.model.mixture)?;
     println!("{}: the configuration is right", path.display());
     let found = kafka::check(&stream_settings(&config.model.id, &config.kafka))?;
-    println!("{}: reached, events topic `{}` has {} partitions", config.kafka.brokers, config.kafka.events, found.event_partitions);
+    println!(
+        "{}: reached, events topic `{}` has {} partitions",
+        config.kafka.brokers, config.kafka.events, found.event_partitions
+    );
     for topic in found.missing {
         println!("topic `{topic}` does not exist yet; `surprisal run` will create it");
     }

@@ -106,7 +106,8 @@ pub(super) fn create_topic(brokers: &str, topic: &str) -> Result<(), AppError> {
         .enable_all()
         .build()
         .map_err(|source| AppError::System { doing: "starting the Kafka admin client", source })?;
-    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10))).request_timeout(Some(Duration::from_secs(10)));
+    let options =
+        AdminOptions::new().operation_timeout(Some(Duration::from_secs(10))).request_timeout(Some(Duration::from_secs(10)));
     let topics = [NewTopic::new(topic, 1, TopicReplication::Fixed(-1))];
     let created = runtime.block_on(admin.create_topics(&topics, &options)).map_err(failed)?;
     for result in created {

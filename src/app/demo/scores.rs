@@ -55,7 +55,9 @@ impl ScoreReader {
                     self.surprisals.push(scored.score.surprisal);
                     self.offsets.push(scored.head.offset.0 as usize);
                 }
-                Err(KafkaError::MessageConsumption(rdkafka::error::RDKafkaErrorCode::UnknownTopicOrPartition)) => self.assigned = false,
+                Err(KafkaError::MessageConsumption(rdkafka::error::RDKafkaErrorCode::UnknownTopicOrPartition)) => {
+                    self.assigned = false
+                }
                 Err(error) => tracing::debug!("reading scores: {error}"),
             }
             if Instant::now() >= deadline {
