@@ -3,6 +3,8 @@
 //! A model is pure. It holds its configuration only; what was learnt is [`Evidence`], which belongs to the engine.
 //! Models know nothing of Kafka, clocks, files or threads.
 
+pub mod mixture;
+
 use std::fmt::Debug;
 
 use crate::checkpoint::{CheckpointError, Tensor};

@@ -56,14 +56,20 @@ pub struct MixtureConfig {
     pub components: usize,
     /// How numbers vary together within a component. Default: `diagonal`.
     pub covariance: Covariance,
-    /// Concentration α of the Dirichlet process: the larger, the sooner a component is born. Above 0. Default: 1.0.
+    /// Concentration α of the Dirichlet process: the larger, the sooner a component is split. Above 0. Default: 1.0.
     #[serde(deserialize_with = "values::positive")]
     pub concentration: f64,
+    /// A component with a smaller share of all events is learnt, but not yet taken for normal life: 0 or more, below 1. Default: 0.05.
+    #[serde(deserialize_with = "values::share")]
+    pub rare: f64,
+    /// How many events the expected variance of a number within a component is worth. Above 0. Default: 200.
+    #[serde(deserialize_with = "values::positive")]
+    pub scale_prior_events: f64,
 }
 
 impl Default for MixtureConfig {
     fn default() -> Self {
-        Self { components: 16, covariance: Covariance::default(), concentration: 1.0 }
+        Self { components: 16, covariance: Covariance::default(), concentration: 1.0, rare: 0.05, scale_prior_events: 200.0 }
     }
 }
 

@@ -123,7 +123,7 @@ fn every_key_changes_what_it_names() {
                 [kafka.properties]\n\"linger.ms\" = 5\n\"sasl.password\" = { env = \"SET\" }\n\"socket.keepalive.enable\" = true\n\
                 [http]\nlisten = \"[::1]:0\"\n";
     let Config { model, schema, kafka, http } = parsed(text);
-    let mixture = MixtureConfig { components: 3, covariance: Covariance::Full, concentration: 2.0 };
+    let mixture = MixtureConfig { components: 3, covariance: Covariance::Full, concentration: 2.0, ..MixtureConfig::default() };
     let expected = ModelConfig { id: "pay".into(), kind: ModelKind::Mixture, half_life_events: 5e4, max_block: 8, mixture };
     assert_eq!(model, expected);
     assert_eq!(schema.columns(), [Column { name: "x.y".into(), path: vec!["x.y".into()], kind: Kind::Category { capacity: 5 } }]);

@@ -45,6 +45,12 @@ pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64
     deserializer.deserialize_any(Number { expected: "a number above 0".into(), accept: above_zero, text: None })
 }
 
+/// A share: 0 or more, below 1.
+pub(super) fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let accept = |value: f64| (0.0..1.0).contains(&value).then_some(value);
+    deserializer.deserialize_any(Number { expected: "a number from 0 to below 1".into(), accept, text: None })
+}
+
 /// A number of events above zero, or `"never"` for infinity.
 pub(super) fn half_life<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     deserializer.deserialize_any(Number {

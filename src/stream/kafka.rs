@@ -33,6 +33,38 @@ use super::{Incoming, Outlet, Restored, Stream, StreamError};
 use crate::codec::Decode;
 use crate::record::{Offset, Partition};
 
+/// What a look at the cluster has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Partitions of the events topic.
+    pub event_partitions: i32,
+    /// Topics for results that don't exist yet.
+    pub missing: Vec<String>,
+}
+
+/// Connects and looks at the topics. Starts, joins and makes nothing.
+pub fn check(settings: &Settings) -> Result<Checked, StreamError> {
+    settings.check()?;
+    let ends = Ends::new(settings, Plain::default())?;
+    let found = topics::survey(settings, ends.client())?;
+    let missing = found.results.iter().filter(|(_, partitions)| partitions.is_none());
+    Ok(Checked {
+        event_partitions: found.events,
+        missing: missing.map(|(outlet, _)| settings.topics.of(*outlet).into()).collect(),
+    })
+}
+
+/// The latest committed snapshot of each partition, encoded.
+pub fn snapshots(settings: &Settings) -> Result<Vec<Vec<u8>>, StreamError> {
+    let settings = Settings { create_topics: false, ..settings.clone() };
+    settings.check()?;
+    let ends = Ends::new(&settings, Plain::default())?;
+    topics::survey(&settings, ends.client())?;
+    let mut snapshots = Snapshots::new(&settings, Plain::default())?;
+    snapshots.catch_up(&ends, settings.transaction_timeout + settings.connect_timeout)?;
+    Ok(std::iter::from_fn(|| snapshots.next_changed(|_| true)).collect())
+}
+
 /// Fencings within [`FENCING_WINDOW`] after which two processes must be at it, each fencing the other.
 const MAX_FENCINGS: usize = 3;
 const FENCING_WINDOW: Duration = Duration::from_secs(300);

@@ -39,7 +39,7 @@ impl Complaints {
 }
 
 /// The context of clients without callbacks of their own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Plain {
     pub(super) complaints: Arc<Complaints>,
 }

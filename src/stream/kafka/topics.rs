@@ -29,8 +29,14 @@ pub(super) struct Partitions {
     pub(super) dead_letters: i32,
 }
 
-/// Checks the topics and makes those that are missing.
-pub(super) fn prepare(settings: &Settings, client: &BaseConsumer<Plain>) -> Result<Partitions, StreamError> {
+/// Topics as they are: partitions of the events topic and, by outlet, of those for results that exist.
+pub(super) struct Found {
+    pub(super) events: i32,
+    pub(super) results: [(Outlet, Option<i32>); 3],
+}
+
+/// Looks at the topics and makes none. It is an error if one is wrong, or missing and not to be made.
+pub(super) fn survey(settings: &Settings, client: &BaseConsumer<Plain>) -> Result<Found, StreamError> {
     let topics = &settings.topics;
     let deadline = Instant::now() + settings.connect_timeout;
     let Some(events) = partitions_of(settings, client, &topics.events, deadline)? else {
@@ -39,30 +45,53 @@ pub(super) fn prepare(settings: &Settings, client: &BaseConsumer<Plain>) -> Resu
             topics.events, settings.brokers
         )));
     };
-    let admin: AdminClient<Plain> = settings
-        .admin()
-        .create_with_context(client.context().as_ref().clone())
-        .map_err(|error| StreamError::Stop(format!("the Kafka admin client can't be made: {error}")))?;
-    let mut found = [0; 3];
-    for (outlet, found) in [Outlet::Scores, Outlet::DeadLetters, Outlet::Posterior].into_iter().zip(&mut found) {
-        let topic = topics.of(outlet);
-        let wanted = if outlet == Outlet::Posterior { 1 } else { events };
-        *found = match partitions_of(settings, client, topic, deadline)? {
+    let mut results = [Outlet::Scores, Outlet::DeadLetters, Outlet::Posterior].map(|outlet| (outlet, None));
+    for (outlet, partitions) in &mut results {
+        let topic = topics.of(*outlet);
+        *partitions = partitions_of(settings, client, topic, deadline)?;
+        if partitions.is_none() && !settings.create_topics {
+            return Err(StreamError::Stop(format!(
+                "the topic `{topic}` doesn't exist, and creating topics isn't allowed; create it with\n    {}",
+                creation_command(settings, topic, *outlet, wanted(*outlet, events))
+            )));
+        }
+        if *outlet == Outlet::Posterior && partitions.is_some() {
+            check_posterior(settings, &admin(settings, client)?)?;
+        }
+    }
+    Ok(Found { events, results })
+}
+
+/// Checks the topics and makes those that are missing.
+pub(super) fn prepare(settings: &Settings, client: &BaseConsumer<Plain>) -> Result<Partitions, StreamError> {
+    let found = survey(settings, client)?;
+    let mut made = Partitions { scores: 0, dead_letters: 0 };
+    for (outlet, partitions) in found.results {
+        let partitions = match partitions {
             Some(partitions) => partitions,
-            None if settings.create_topics => {
-                create(settings, &admin, topic, outlet, wanted)?;
+            None => {
+                let topic = settings.topics.of(outlet);
+                create(settings, &admin(settings, client)?, topic, outlet, wanted(outlet, found.events))?;
                 await_topic(settings, client, topic)?
             }
-            None => {
-                return Err(StreamError::Stop(format!(
-                    "the topic `{topic}` doesn't exist, and creating topics isn't allowed; create it with\n    {}",
-                    creation_command(settings, topic, outlet, wanted)
-                )));
-            }
         };
+        match outlet {
+            Outlet::Scores => made.scores = partitions,
+            Outlet::DeadLetters => made.dead_letters = partitions,
+            Outlet::Posterior => {}
+        }
     }
-    check_posterior(settings, &admin)?;
-    Ok(Partitions { scores: found[0], dead_letters: found[1] })
+    Ok(made)
+}
+
+/// Partitions that a topic for results is made with.
+fn wanted(outlet: Outlet, events: i32) -> i32 {
+    if outlet == Outlet::Posterior { 1 } else { events }
+}
+
+fn admin(settings: &Settings, client: &BaseConsumer<Plain>) -> Result<AdminClient<Plain>, StreamError> {
+    let admin = settings.admin().create_with_context(client.context().as_ref().clone());
+    admin.map_err(|error| StreamError::Stop(format!("the Kafka admin client can't be made: {error}")))
 }
 
 /// How many partitions a topic has, or `None` if there is no such topic.

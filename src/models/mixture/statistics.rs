@@ -1,0 +1,207 @@
+//! Sufficient statistics of one component (or of all events together), which add and fade.
+//!
+//! Numbers are kept as count, mean and scatter about the mean: the same information as `(n, Σx, Σx²)`, and the form in which adding
+//! doesn't cancel, whatever the units and wherever the origin.
+
+use nalgebra::{DMatrix, DVector};
+
+/// Count, mean and scatter `Σ(x − mean)²` of a weighted set of numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Moments {
+    /// Σ weight.
+    pub count: f64,
+    /// The weighted mean.
+    pub mean: f64,
+    /// Σ weight · (x − mean)².
+    pub scatter: f64,
+}
+
+impl Moments {
+    /// The moments of both sets together (Chan, Golub & LeVeque 1979).
+    pub fn add(&mut self, other: &Self) {
+        if other.count == 0.0 {
+            return;
+        }
+        if self.count == 0.0 {
+            *self = *other;
+            return;
+        }
+        let count = self.count + other.count;
+        let gap = other.mean - self.mean;
+        let share = other.count / count;
+        self.mean += gap * share;
+        self.scatter += other.scatter + gap * gap * (self.count * share);
+        self.count = count;
+    }
+}
+
+/// Count, mean `[dim]` and scatter `[dim, dim]` of a weighted set of vectors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cloud {
+    /// Σ weight.
+    pub count: f64,
+    /// The weighted mean.
+    pub mean: DVector<f64>,
+    /// Σ weight · (x − mean)(x − mean)ᵀ.
+    pub scatter: DMatrix<f64>,
+}
+
+impl Cloud {
+    /// Of no vectors.
+    pub fn nothing(dim: usize) -> Self {
+        Self { count: 0.0, mean: DVector::zeros(dim), scatter: DMatrix::zeros(dim, dim) }
+    }
+
+    /// The moments of both sets together.
+    pub fn add(&mut self, other: &Self) {
+        if other.count == 0.0 {
+            return;
+        }
+        if self.count == 0.0 {
+            self.clone_from(other);
+            return;
+        }
+        let count = self.count + other.count;
+        let gap = &other.mean - &self.mean;
+        let share = other.count / count;
+        self.mean.axpy(share, &gap, 1.0);
+        self.scatter += &other.scatter;
+        self.scatter.ger(self.count * share, &gap, &gap, 1.0);
+        self.count = count;
+    }
+}
+
+/// What is known of the number columns.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Numbers {
+    /// Each column by itself `[number columns]`.
+    Diagonal(Vec<Moments>),
+    /// All of them jointly.
+    Full(Cloud),
+}
+
+/// Count and sum of a weighted set of counts, or of booleans as 0 and 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sum {
+    /// Σ weight.
+    pub count: f64,
+    /// Σ weight · x.
+    pub sum: f64,
+}
+
+/// Sufficient statistics of a weighted set of events.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statistics {
+    /// Σ weight.
+    pub events: f64,
+    /// Of the number columns.
+    pub numbers: Numbers,
+    /// Of each count column, then of each boolean column.
+    pub sums: Vec<Sum>,
+    /// Of each category column: how often each text of its vocabulary came, from slot 1; slot 0 is all other texts.
+    pub categories: Vec<Vec<f64>>,
+}
+
+impl Statistics {
+    /// Adds `other`, whose category slots are moved as `moved` says: one a category column, `None` where they stay.
+    pub fn add(&mut self, other: &Self, moved: &[Option<Vec<usize>>]) {
+        self.events += other.events;
+        match (&mut self.numbers, &other.numbers) {
+            (Numbers::Diagonal(ours), Numbers::Diagonal(theirs)) => {
+                ours.iter_mut().zip(theirs).for_each(|(ours, theirs)| ours.add(theirs));
+            }
+            (Numbers::Full(ours), Numbers::Full(theirs)) => ours.add(theirs),
+            _ => unreachable!("a model keeps all its numbers one way"),
+        }
+        for (ours, theirs) in self.sums.iter_mut().zip(&other.sums) {
+            ours.count += theirs.count;
+            ours.sum += theirs.sum;
+        }
+        for ((ours, theirs), moved) in self.categories.iter_mut().zip(&other.categories).zip(moved) {
+            let place = |slot: usize| match moved {
+                Some(moved) if slot > 0 => moved[slot - 1] + 1,
+                _ => slot,
+            };
+            for (slot, count) in theirs.iter().enumerate() {
+                let slot = place(slot);
+                if slot >= ours.len() {
+                    ours.resize(slot + 1, 0.0);
+                }
+                ours[slot] += count;
+            }
+        }
+    }
+
+    /// Weighs every event by `factor`.
+    pub fn scale(&mut self, factor: f64) {
+        self.events *= factor;
+        match &mut self.numbers {
+            Numbers::Diagonal(columns) => columns.iter_mut().for_each(|column| {
+                column.count *= factor;
+                column.scatter *= factor;
+            }),
+            Numbers::Full(cloud) => {
+                cloud.count *= factor;
+                cloud.scatter *= factor;
+            }
+        }
+        self.sums.iter_mut().for_each(|column| {
+            column.count *= factor;
+            column.sum *= factor;
+        });
+        self.categories.iter_mut().flatten().for_each(|count| *count *= factor);
+    }
+
+    /// How often each slot of category column `column` came; slots beyond those counted came never.
+    pub fn slot(&self, column: usize, slot: usize) -> f64 {
+        self.categories[column].get(slot).copied().unwrap_or(0.0)
+    }
+
+    /// Whether every number is finite.
+    pub fn is_finite(&self) -> bool {
+        let numbers = match &self.numbers {
+            Numbers::Diagonal(columns) => {
+                columns.iter().all(|m| m.count.is_finite() && m.mean.is_finite() && m.scatter.is_finite())
+            }
+            Numbers::Full(cloud) => {
+                cloud.count.is_finite() && cloud.mean.iter().chain(cloud.scatter.iter()).all(|value| value.is_finite())
+            }
+        };
+        numbers
+            && self.events.is_finite()
+            && self.sums.iter().all(|column| column.count.is_finite() && column.sum.is_finite())
+            && self.categories.iter().flatten().all(|count| count.is_finite())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moments(values: &[f64]) -> Moments {
+        let mut sum = Moments::default();
+        values.iter().for_each(|x| sum.add(&Moments { count: 1.0, mean: *x, scatter: 0.0 }));
+        sum
+    }
+
+    #[test]
+    fn moments_add_without_cancelling() {
+        let values = [1e9 + 1.0, 1e9 + 2.0, 1e9 + 4.0, 1e9 - 3.0];
+        let (mut left, right) = (moments(&values[..1]), moments(&values[1..]));
+        left.add(&right);
+        assert_eq!(left.count, 4.0);
+        assert!((left.mean - (1e9 + 1.0)).abs() < 1e-6);
+        assert!((left.scatter - 26.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_cloud_of_one_dimension_is_moments() {
+        let values = [0.5, -2.0, 7.0];
+        let mut cloud = Cloud::nothing(1);
+        for x in values {
+            cloud.add(&Cloud { count: 1.0, mean: DVector::from_element(1, x), scatter: DMatrix::zeros(1, 1) });
+        }
+        let expected = moments(&values);
+        assert!((cloud.mean[0] - expected.mean).abs() < 1e-14 && (cloud.scatter[(0, 0)] - expected.scatter).abs() < 1e-13);
+    }
+}
