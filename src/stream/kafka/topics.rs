@@ -55,7 +55,7 @@ pub(super) fn survey(settings: &Settings, client: &BaseConsumer<Plain>) -> Resul
                 creation_command(settings, topic, *outlet, wanted(*outlet, events))
             )));
         }
-        if *outlet == Outlet::Posterior && partitions.is_some() {
+        if *outlet == Outlet::Posterior && partitions.is_some() && settings.check_posterior {
             check_posterior(settings, &admin(settings, client)?)?;
         }
     }
