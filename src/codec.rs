@@ -1,5 +1,10 @@
 //! Bytes to events and results to bytes.
 
+pub(crate) mod cell;
+pub mod json;
+pub(crate) mod timestamp;
+pub mod wire;
+
 use crate::features::Rows;
 use crate::record::Reason;
 

@@ -438,6 +438,16 @@ impl<M: Model> Ready<'_, M> {
         })
     }
 
+    /// The engine, as the step has left it.
+    pub fn engine(&self) -> &Engine<M> {
+        self.engine
+    }
+
+    /// The model.
+    pub fn model(&self) -> &M {
+        &self.engine.model
+    }
+
     /// The runs of this step.
     pub fn runs(&self) -> &[Run] {
         &self.runs

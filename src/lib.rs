@@ -1,9 +1,16 @@
 //! Surprisal keeps a Bayesian model of an event stream up to date and says how surprising each event is.
 
+pub mod app;
 pub mod calibration;
 pub mod checkpoint;
+pub mod cli;
+pub mod codec;
+pub mod config;
 pub mod dist;
 pub mod engine;
 pub mod features;
 pub mod models;
+pub mod pipeline;
 pub mod record;
+pub mod stream;
+pub mod telemetry;

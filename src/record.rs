@@ -11,7 +11,7 @@ use crate::features::{Rows, RowsView};
 pub struct Partition(pub i32);
 
 /// A position in a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offset(pub i64);
 
 impl fmt::Display for Partition {

@@ -3,6 +3,10 @@
 //! A stream hands out decoded runs and changes of assignment, and takes results in transactions: scores, dead letters, sites and
 //! consumed offsets become visible together or not at all.
 
+pub mod file;
+pub mod kafka;
+pub mod memory;
+
 use std::time::Duration;
 
 use crate::record::{Offset, Partition, Run};
@@ -14,7 +18,8 @@ pub enum Incoming {
     Run(Run),
     /// Partitions that are this instance's from now on. They stay silent until [`Stream::resume`].
     Assigned(Vec<Partition>),
-    /// Partitions to give up. The stream waits for [`Stream::released`] before it lets them go.
+    /// Partitions to give up. The stream waits for [`Stream::released`] before it lets them go, but not for ever: after that,
+    /// commits are refused with [`StreamError::Abort`].
     Revoked(Vec<Partition>),
     /// Partitions that were taken away: nothing of them can be committed any more.
     Lost(Vec<Partition>),
@@ -23,7 +28,7 @@ pub enum Incoming {
 }
 
 /// What is known of a partition before its first record comes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Restored {
     /// The consumer group's committed offset.
     pub committed: Option<Offset>,
@@ -36,7 +41,7 @@ pub struct Restored {
 }
 
 /// Topics that results go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outlet {
     /// Scores.
     Scores,
@@ -68,7 +73,8 @@ pub trait Stream {
     /// What the log knows of newly assigned partitions, in their order.
     fn restore(&mut self, partitions: &[Partition]) -> Result<Vec<Restored>, StreamError>;
 
-    /// Lets records come, from these offsets on. Runs already under way from elsewhere are dropped.
+    /// Lets records come, from these offsets on. Runs already under way from elsewhere are dropped, and so are partitions that
+    /// have been taken in the meantime.
     fn resume(&mut self, from: &[(Partition, Offset)]) -> Result<(), StreamError>;
 
     /// Lets revoked partitions go.
@@ -77,8 +83,15 @@ pub trait Stream {
     /// Begins a transaction.
     fn begin(&mut self) -> Result<(), StreamError>;
 
-    /// Sends a message in the open transaction. No payload is a tombstone.
-    fn send(&mut self, outlet: Outlet, key: Option<&[u8]>, payload: Option<&[u8]>) -> Result<(), StreamError>;
+    /// Sends a message in the open transaction. `partition` is that of the events it is about: results keep their order.
+    /// No payload is a tombstone.
+    fn send(
+        &mut self,
+        outlet: Outlet,
+        partition: Partition,
+        key: Option<&[u8]>,
+        payload: Option<&[u8]>,
+    ) -> Result<(), StreamError>;
 
     /// Commits the open transaction together with the consumed offsets. An error leaves no transaction open but on
     /// [`StreamError::Abort`], after which [`abort`](Self::abort) is due.

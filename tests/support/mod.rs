@@ -2,4 +2,7 @@
 
 #![allow(dead_code, missing_docs, reason = "each test uses its part")]
 
+pub mod broker;
+pub mod check;
+pub mod topics;
 pub mod tracer;

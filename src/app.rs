@@ -1,0 +1,163 @@
+//! How the parts are put together: each command of the program, from what was typed to what is done.
+//!
+//! Owns no logic of inference, of the loop or of Kafka. Everything that a part takes as an argument, such as time, names and settings,
+//! is given here.
+
+mod backtest;
+mod clock;
+mod demo;
+mod evaluation;
+mod inspect;
+mod report;
+mod scoreboard;
+mod service;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::cli::{Cli, Command, status};
+use crate::codec::wire;
+use crate::config::{self, Config, ConfigError, KafkaConfig, ScoresFormat};
+use crate::engine::EngineError;
+use crate::features::Schema;
+use crate::models::mixture::{self, Mixture, MixtureError};
+use crate::pipeline::{self, PipelineError};
+use crate::stream::file::FileError;
+use crate::stream::{StreamError, kafka};
+use crate::telemetry::http::HttpError;
+use crate::telemetry::logs::{self, LogError};
+use crate::telemetry::metrics::MetricsError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration can't be meant.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The configured model can't be.
+    #[error("{0}")]
+    Model(#[from] MixtureError),
+    /// Logs could not be started.
+    #[error(transparent)]
+    Logs(#[from] LogError),
+    /// Metrics could not be started.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The HTTP server could not be started.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// An input file can't be read.
+    #[error(transparent)]
+    Input(#[from] FileError),
+    /// The log can't be read or written.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The engine refuses its input.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The loop ended.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// A snapshot can't be read.
+    #[error(transparent)]
+    Wire(#[from] wire::WireError),
+    /// A file can't be written.
+    #[error("{path}: {source}")]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// Something else of the operating system.
+    #[error("{doing}: {source}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// Nothing to be done with what was given.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl AppError {
+    /// The exit status that says so.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Model(_) => status::USAGE,
+            _ => status::FAILURE,
+        }
+    }
+
+    fn output(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Output { path: path.into(), source }
+    }
+}
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> Result<(), AppError> {
+    logs::init(cli.log_format, &cli.log_filter)?;
+    match cli.command {
+        Command::Run(arguments) => service::run(&Config::load(&arguments.config)?),
+        Command::Check(arguments) => service::check(&Config::load(&arguments.config)?, &arguments.config),
+        Command::Inspect(arguments) => inspect::run(&Config::load(&arguments.config)?, arguments.json),
+        Command::Backtest(arguments) => backtest::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Scoreboard(arguments) => scoreboard::run(&arguments.data, &arguments.output),
+    }
+}
+
+/// The configured model.
+fn model(schema: &Schema, config: &config::MixtureConfig) -> Result<Mixture, MixtureError> {
+    let covariance = match config.covariance {
+        config::Covariance::Diagonal => mixture::Covariance::Diagonal,
+        config::Covariance::Full => mixture::Covariance::Full,
+    };
+    let config = mixture::MixtureConfig {
+        components: config.components,
+        covariance,
+        concentration: config.concentration,
+        rare: config.rare,
+        scale_prior_events: config.scale_prior_events,
+        ..mixture::MixtureConfig::default()
+    };
+    Mixture::new(schema, config)
+}
+
+/// What the Kafka stream is told.
+fn stream_settings(model_id: &str, config: &KafkaConfig) -> kafka::Settings {
+    let topics = kafka::Topics {
+        events: config.events.clone(),
+        scores: config.scores.clone(),
+        posterior: config.posterior.clone(),
+        dead_letters: config.dead_letters.clone(),
+    };
+    kafka::Settings {
+        start: match config.start {
+            config::Start::Earliest => kafka::Start::Earliest,
+            config::Start::Latest => kafka::Start::Latest,
+        },
+        transaction_timeout: config.transaction_timeout,
+        create_topics: config.create_topics,
+        replication_factor: (config.replication_factor > 0).then_some(config.replication_factor),
+        properties: config.client_properties().map(|(name, value)| (name.into(), value.into())).collect(),
+        ..kafka::Settings::new(&config.brokers, &config.group, &config.instance, model_id, topics)
+    }
+}
+
+/// What the loop is told.
+fn loop_settings(model_id: &str, config: &KafkaConfig) -> pipeline::Settings {
+    pipeline::Settings {
+        model_id: model_id.into(),
+        topic: config.events.clone(),
+        commit_interval: config.commit_interval,
+        commit_max_events: config.commit_max_events,
+        snapshot_interval: config.snapshot_interval,
+        scores_format: match config.scores_format {
+            ScoresFormat::Json => wire::Format::Json,
+            ScoresFormat::Protobuf => wire::Format::Protobuf,
+        },
+    }
+}

@@ -1,0 +1,123 @@
+//! `surprisal inspect`: what the model has learnt, read from the posterior topic.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::{AppError, model, stream_settings};
+use crate::codec::wire::{self, Snapshot};
+use crate::config::Config;
+use crate::models::{ColumnSummary, Evidence, Model, Part};
+use crate::stream::kafka;
+
+/// Reads the latest committed snapshots and says what they hold, in words or as JSON.
+pub fn run(config: &Config, as_json: bool) -> Result<(), AppError> {
+    let model = model(&config.schema, &config.model.mixture)?;
+    let snapshots = kafka::snapshots(&stream_settings(&config.model.id, &config.kafka))?;
+    let snapshots = snapshots.iter().map(|bytes| wire::decode_snapshot(bytes)).collect::<Result<Vec<_>, _>>()?;
+    if snapshots.is_empty() {
+        return Err(AppError::Unusable(format!(
+            "`{}` holds no snapshot of model `{}`: has `surprisal run` committed one yet?",
+            config.kafka.posterior, config.model.id
+        )));
+    }
+    let mut evidence = model.nothing();
+    for snapshot in &snapshots {
+        evidence.add(&snapshot.site(&model)?.evidence);
+    }
+    let view = View {
+        columns: model.columns(&evidence),
+        parts: model.parts(&model.posterior(&evidence).map_err(crate::engine::EngineError::from)?),
+        events: evidence.events(),
+        snapshots,
+    };
+    let mut out = io::stdout();
+    let printed = if as_json { writeln!(out, "{:#}", view.json()) } else { view.print(&mut out) };
+    printed.map_err(|source| AppError::System { doing: "printing", source })
+}
+
+/// What there is to see: the partitions' snapshots, and the posterior that they add up to.
+struct View {
+    snapshots: Vec<Snapshot>,
+    events: f64,
+    columns: Vec<ColumnSummary>,
+    parts: Vec<Part>,
+}
+
+impl View {
+    fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+        let first = &self.snapshots[0].header;
+        writeln!(
+            out,
+            "model `{}` ({}) of topic `{}`: {:.0} effective events",
+            first.model_id, first.model_kind, first.topic, self.events
+        )?;
+        writeln!(out, "\npartitions")?;
+        for snapshot in &self.snapshots {
+            writeln!(
+                out,
+                "  {:>4}  covers offsets up to {}, {} events in {} steps",
+                snapshot.header.partition, snapshot.covers_to, snapshot.events, snapshot.step
+            )?;
+        }
+        writeln!(out, "\ncolumns")?;
+        for column in &self.columns {
+            write!(out, "  {:<20} {:<9} {:.0} seen, {:.0} missing", column.name, column.kind, column.observed, column.missing)?;
+            if let (Some(mean), Some(deviation)) = (column.mean, column.standard_deviation) {
+                write!(out, ", mean {mean:.6} ± {deviation:.6}")?;
+            }
+            if let Some(distinct) = column.distinct {
+                write!(out, ", {distinct} values")?;
+            }
+            writeln!(out)?;
+        }
+        writeln!(out, "\ncomponents")?;
+        for part in &self.parts {
+            writeln!(out, "  {:>5.1} %  {}", 100.0 * part.weight, part.name)?;
+            for (column, expected) in &part.expects {
+                writeln!(out, "           {column:<20} {expected}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn json(&self) -> Value {
+        let snapshots = self.snapshots.iter().map(|snapshot| {
+            json!({
+                "model_id": snapshot.header.model_id,
+                "model_kind": snapshot.header.model_kind,
+                "topic": snapshot.header.topic,
+                "partition": snapshot.header.partition.0,
+                "covers_to": snapshot.covers_to.0,
+                "events": snapshot.events,
+                "step": snapshot.step,
+                "created_ms": snapshot.header.created_ms,
+                "tensors": snapshot.tensors.iter().map(|tensor| json!({
+                    "name": tensor.name, "dtype": tensor.data.dtype(), "shape": tensor.shape,
+                })).collect::<Vec<_>>(),
+            })
+        });
+        let columns = self.columns.iter().map(|column| {
+            json!({
+                "name": column.name,
+                "kind": column.kind,
+                "observed": column.observed,
+                "missing": column.missing,
+                "mean": column.mean,
+                "standard_deviation": column.standard_deviation,
+                "distinct": column.distinct,
+            })
+        });
+        let parts = self.parts.iter().map(|part| {
+            let expects: serde_json::Map<String, Value> =
+                part.expects.iter().map(|(column, expected)| (column.clone(), expected.clone().into())).collect();
+            json!({ "name": part.name, "weight": part.weight, "expects": expects })
+        });
+        json!({
+            "effective_events": self.events,
+            "snapshots": snapshots.collect::<Vec<_>>(),
+            "columns": columns.collect::<Vec<_>>(),
+            "components": parts.collect::<Vec<_>>(),
+        })
+    }
+}

@@ -1,0 +1,89 @@
+//! `surprisal scoreboard`: every labelled data set of a folder, one configuration for all.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::AppError;
+use super::backtest::backtest;
+use super::report::{Report, save_json};
+use crate::config::ModelConfig;
+use crate::stream::file::infer_schema;
+
+/// The column of `tabular/*.csv[.gz]` that says which rows are anomalies.
+const LABEL: &str = "label";
+
+#[derive(Serialize)]
+struct Scoreboard {
+    tabular: Vec<Row>,
+    mean_roc_auc: f64,
+    mean_average_precision: f64,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    events: u64,
+    anomalies: u64,
+    roc_auc: f64,
+    average_precision: f64,
+    events_per_second: f64,
+}
+
+/// Runs the command on `data`, which holds `tabular/*.csv` or `*.csv.gz`.
+pub fn run(data: &Path, output: &Path) -> Result<(), AppError> {
+    let mut tabular = Vec::new();
+    println!(
+        "{:<20} {:>8} {:>9} {:>8} {:>17} {:>10}",
+        "data set", "events", "anomalies", "ROC AUC", "average precision", "events/s"
+    );
+    for (name, path) in sets(&data.join("tabular"))? {
+        let schema = infer_schema(&path, Some(LABEL), 1000)?;
+        let config = ModelConfig::default();
+        let model = super::model(&schema, &config.mixture)?;
+        let report = backtest(&path, &schema, Some(LABEL), model, config.learning(), &mut |_, _| Ok(()))?;
+        let row = Row::new(name, &report).ok_or_else(|| {
+            AppError::Unusable(format!("{}: `{LABEL}` holds one value only; both 0 and 1 are needed", path.display()))
+        })?;
+        println!(
+            "{:<20} {:>8} {:>9} {:>8.4} {:>17.4} {:>10.0}",
+            row.name, row.events, row.anomalies, row.roc_auc, row.average_precision, row.events_per_second
+        );
+        tabular.push(row);
+    }
+    let mean = |figure: fn(&Row) -> f64| tabular.iter().map(figure).sum::<f64>() / tabular.len() as f64;
+    let (mean_roc_auc, mean_average_precision) = (mean(|row| row.roc_auc), mean(|row| row.average_precision));
+    println!("{:<20} {:>8} {:>9} {mean_roc_auc:>8.4} {mean_average_precision:>17.4}", "mean", "", "");
+    save_json(&Scoreboard { tabular, mean_roc_auc, mean_average_precision }, output)
+}
+
+impl Row {
+    fn new(name: String, report: &Report) -> Option<Self> {
+        Some(Self {
+            name,
+            events: report.events,
+            anomalies: report.anomalies()?,
+            roc_auc: report.roc_auc?,
+            average_precision: report.average_precision?,
+            events_per_second: report.events_per_second,
+        })
+    }
+}
+
+/// Names and paths of the data sets in `folder`, by name.
+fn sets(folder: &Path) -> Result<Vec<(String, PathBuf)>, AppError> {
+    let entries = std::fs::read_dir(folder).map_err(AppError::output(folder))?;
+    let mut sets = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(AppError::output(folder))?.path();
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(name) = file.strip_suffix(".csv.gz").or_else(|| file.strip_suffix(".csv")) {
+            sets.push((name.to_owned(), path));
+        }
+    }
+    sets.sort();
+    if sets.is_empty() {
+        return Err(AppError::Unusable(format!("{}: there is no .csv or .csv.gz file", folder.display())));
+    }
+    Ok(sets)
+}

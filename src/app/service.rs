@@ -1,0 +1,88 @@
+//! `surprisal run` and `surprisal check`: the service on a Kafka cluster.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::clock::SystemClock;
+use super::{AppError, loop_settings, model, stream_settings};
+use crate::codec::json::{JsonDecoder, Limits};
+use crate::config::{Config, KafkaConfig};
+use crate::features::Schema;
+use crate::pipeline::{Committed, Pipeline};
+use crate::stream::kafka::{self, KafkaStream};
+use crate::telemetry::Health;
+use crate::telemetry::http::Server;
+use crate::telemetry::metrics::Metrics;
+
+/// Runs the service until SIGTERM or SIGINT.
+pub fn run(config: &Config) -> Result<(), AppError> {
+    let metrics = Metrics::install()?;
+    let health = Health::default();
+    let runtime = Runtime::new().map_err(|source| AppError::System { doing: "starting the HTTP server's threads", source })?;
+    let server = runtime.block_on(Server::start(config.http.listen, metrics, health.clone()))?;
+    tracing::info!(address = %server.address(), "metrics are served");
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signals(&runtime, Arc::clone(&stop))?;
+    let served = serve(config, health, &stop, &mut |_| {});
+    runtime.block_on(server.stop());
+    served
+}
+
+/// Runs the loop on Kafka until `stop` says so.
+pub fn serve(config: &Config, health: Health, stop: &AtomicBool, observe: &mut dyn FnMut(&Committed)) -> Result<(), AppError> {
+    let Config { model: model_config, schema, kafka, .. } = config;
+    let model = model(schema, &model_config.mixture)?;
+    let settings = stream_settings(&model_config.id, kafka);
+    let stream = KafkaStream::connect(settings, Arc::new(decoder(schema, kafka)), schema.width())?;
+    let settings = loop_settings(&model_config.id, kafka);
+    let clock = SystemClock::default();
+    let pipeline = Pipeline::new(model, schema.clone(), model_config.learning(), settings, stream, clock, health)?;
+    pipeline.run(stop, observe)?;
+    tracing::info!("stopped: everything that was done is committed");
+    Ok(())
+}
+
+fn decoder(schema: &Schema, config: &KafkaConfig) -> JsonDecoder {
+    JsonDecoder::new(schema, Limits { max_bytes: config.max_event_bytes, max_depth: config.max_depth })
+}
+
+/// Sets `stop` on SIGTERM or SIGINT. A second one ends the process at once.
+pub fn stop_on_signals(runtime: &Runtime, stop: Arc<AtomicBool>) -> Result<(), AppError> {
+    let listening = |source| AppError::System { doing: "listening for signals", source };
+    let _context = runtime.enter();
+    let mut terminate = signal(SignalKind::terminate()).map_err(listening)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(listening)?;
+    runtime.spawn(async move {
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            if stop.swap(true, Ordering::Relaxed) {
+                tracing::warn!(signal = name, "told twice: leaving at once, and what is not committed will be read again");
+                std::process::exit(i32::from(crate::cli::status::FAILURE));
+            }
+            tracing::info!(signal = name, "stopping: committing what is done and leaving the group");
+        }
+    });
+    Ok(())
+}
+
+/// Checks the configuration and the connection, and starts nothing.
+pub fn check(config: &Config, path: &Path) -> Result<(), AppError> {
+    model(&config.schema, &config.model.mixture)?;
+    println!("{}: the configuration is right", path.display());
+    let found = kafka::check(&stream_settings(&config.model.id, &config.kafka))?;
+    println!(
+        "{}: reached, events topic `{}` has {} partitions",
+        config.kafka.brokers, config.kafka.events, found.event_partitions
+    );
+    for topic in found.missing {
+        println!("topic `{topic}` does not exist yet; `surprisal run` will create it");
+    }
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! The command line: what a person types becomes a value, with nothing done yet.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::telemetry::logs::{LogFilter, LogFormat};
+
+/// Exit statuses of the program.
+pub mod status {
+    /// Done.
+    pub const OK: u8 = 0;
+    /// It began, and failed.
+    pub const FAILURE: u8 = 1;
+    /// The command line or the configuration can't be meant; nothing was begun. (clap exits with the same status.)
+    pub const USAGE: u8 = 2;
+}
+
+const EXIT: &str = "Exit status: 0 done; 1 failed; 2 wrong command line or configuration, nothing begun.\n\n\
+                    Documentation of the configuration: docs/configuration.md; of the metrics: docs/metrics.md.";
+
+/// Says how surprising each event of a stream is
+///
+/// Surprisal keeps a Bayesian model of an event stream up to date. It reads JSON events from Kafka, scores each one by its surprisal,
+/// -ln p(event | everything before it) in nats, learns it, and writes scores and the posterior back to Kafka, exactly once.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "surprisal", version, after_help = EXIT)]
+pub struct Cli {
+    /// How log lines are written, on standard error
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug or trace, or levels by module, as in warn,surprisal=debug
+    #[arg(long = "log", global = true, env = "SURPRISAL_LOG", default_value = "info", value_name = "LEVEL")]
+    pub log_filter: LogFilter,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the service: score and learn events until told to stop
+    ///
+    /// Reads the events topic, writes scores, posterior and dead letters, and serves metrics. On SIGTERM or Ctrl-C it commits what is
+    /// done, leaves the consumer group and ends with status 0.
+    #[command(after_help = "Example:\n  surprisal run --config surprisal.toml --log-format json")]
+    Run(ConfigArgs),
+
+    /// Check a configuration and the connection to Kafka, and start nothing
+    ///
+    /// Errors show the file, the line, the value and what would be right.
+    #[command(after_help = "Example:\n  surprisal check --config surprisal.toml")]
+    Check(ConfigArgs),
+
+    /// Say what the model has learnt, from its latest committed snapshots
+    ///
+    /// Reads the posterior topic only; may be used while the service runs.
+    #[command(
+        after_help = "Example:\n  surprisal inspect --config surprisal.toml\n  surprisal inspect --config surprisal.toml --json"
+    )]
+    Inspect(InspectArgs),
+
+    /// Score and learn the rows of a file, without Kafka
+    ///
+    /// Each row is scored before it is learnt. Without a configuration the columns are inferred from the file.
+    #[command(
+        after_help = "Example:\n  surprisal backtest --input events.csv.gz --label is_fraud --scores scores.csv --report report.json"
+    )]
+    Backtest(BacktestArgs),
+
+    /// Show the service at work on bundled data, with nothing to install
+    ///
+    /// Replays a labelled data set through a broker inside the process, and ends with a table of figures.
+    #[command(after_help = "Example:\n  surprisal demo\n  surprisal demo --brokers localhost:9092 --serve")]
+    Demo(DemoArgs),
+
+    /// Backtest every data set of a directory and print a table
+    #[command(after_help = "Example:\n  surprisal scoreboard --data data --output target/scoreboard.json")]
+    Scoreboard(ScoreboardArgs),
+}
+
+/// Where the configuration is.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// The configuration, in TOML
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// What to look at, and how to say it.
+#[derive(Clone, Debug, Args)]
+pub struct InspectArgs {
+    /// The configuration, in TOML
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// Print JSON in place of words
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to score, and where to put the results.
+#[derive(Clone, Debug, Args)]
+pub struct BacktestArgs {
+    /// Events: .csv with a header or .jsonl with an object a line, either also compressed as .gz
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+
+    /// A configuration that says model and columns; by default columns are inferred and the model is the mixture
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// A column that says which rows are anomalies (0 or false: no; 1 or true: yes); it is never shown to the model
+    #[arg(long, value_name = "COLUMN")]
+    pub label: Option<String>,
+
+    /// Write row (from 0), surprisal (nats) and probability (tail, 0 to 1) of each row here, as CSV
+    #[arg(long, value_name = "FILE.csv")]
+    pub scores: Option<PathBuf>,
+
+    /// Write the figures here, as JSON: events, scored, roc_auc, average_precision, mean_surprisal (nats), seconds and more
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+}
+
+/// How to show the service.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Use this cluster in place of the broker inside the process
+    #[arg(long, value_name = "HOST:PORT")]
+    pub brokers: Option<String>,
+
+    /// Keep serving metrics after the replay, until told to stop
+    #[arg(long)]
+    pub serve: bool,
+
+    /// Write the figures here, as JSON: events, scored, dead_letters, roc_auc, average_precision, events_per_second, seconds
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+
+    /// Events to replay, at least 1; the data set begins anew at its end. By default each once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub events: Option<u64>,
+}
+
+/// Which data sets to backtest.
+#[derive(Clone, Debug, Args)]
+pub struct ScoreboardArgs {
+    /// Directory of data sets
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+
+    /// Write the table here, as JSON
+    #[arg(long, value_name = "FILE.json", default_value = "target/scoreboard.json")]
+    pub output: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_example_of_the_help_is_accepted() {
+        let mut examples = 0;
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines().map(str::trim).filter(|line| line.starts_with("surprisal ")) {
+                let cli = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+                let name = line.split(' ').nth(1).expect("a subcommand");
+                assert!(format!("{:?}", cli.command).to_lowercase().starts_with(name), "{line}");
+                examples += 1;
+            }
+            assert!(command.get_about().is_some() && help.contains("Example"), "{}", command.get_name());
+        }
+        assert_eq!(examples, 8);
+    }
+
+    #[test]
+    fn log_options_stand_before_or_behind_the_command() {
+        for line in
+            ["surprisal --log-format json --log debug run --config c", "surprisal run --config c --log-format json --log debug"]
+        {
+            let cli = parse(line).expect("it can be meant");
+            assert_eq!((cli.log_format, cli.log_filter), (LogFormat::Json, "debug".parse().expect("a level")));
+            assert!(matches!(cli.command, Command::Run(ConfigArgs { config }) if config.as_os_str() == "c"));
+        }
+    }
+
+    #[test]
+    fn options_are_taken_in_and_defaults_filled_in() {
+        let Command::Demo(demo) = parse("surprisal demo --brokers b:1 --serve --report r.json --events 5").unwrap().command
+        else {
+            panic!("the demo was asked for")
+        };
+        assert_eq!((demo.brokers.as_deref(), demo.serve, demo.events), (Some("b:1"), true, Some(5)));
+        assert_eq!(demo.report, Some("r.json".into()));
+        let Command::Scoreboard(scoreboard) = parse("surprisal scoreboard --data d").unwrap().command else {
+            panic!("the scoreboard was asked for")
+        };
+        assert_eq!((scoreboard.data, scoreboard.output), ("d".into(), "target/scoreboard.json".into()));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_a_usage_error() {
+        for (line, kind) in [
+            ("surprisal run", ErrorKind::MissingRequiredArgument),
+            ("surprisal backtest", ErrorKind::MissingRequiredArgument),
+            ("surprisal run --confg c", ErrorKind::UnknownArgument),
+            ("surprisal rn --config c", ErrorKind::InvalidSubcommand),
+            ("surprisal demo --events 0", ErrorKind::ValueValidation),
+            ("surprisal demo --log-format xml", ErrorKind::InvalidValue),
+            ("surprisal demo --log surprisal=loud", ErrorKind::ValueValidation),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!((error.kind(), error.exit_code()), (kind, i32::from(status::USAGE)), "{line}");
+        }
+    }
+}

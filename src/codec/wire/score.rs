@@ -1,0 +1,306 @@
+//! Scores: the one message that is written for every event, so it is written without allocating.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+use prost::encoding::{WireType, double, encode_key, encode_varint, int32, int64, uint32, uint64};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{Format, SCHEMA_VERSION, WireError, proto};
+use crate::engine::Score;
+use crate::record::{Head, Offset, Partition};
+
+const MESSAGE: &str = "Score";
+
+/// A score read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// Which model gave it.
+    pub model_id: String,
+    /// The topic of the event.
+    pub topic: String,
+    /// The partition of the event.
+    pub partition: Partition,
+    /// Which event it is.
+    pub head: Head,
+    /// What it was found to be.
+    pub score: Score,
+}
+
+/// Writes a score into `out`, in place of what it held.
+///
+/// A surprisal that is not finite (an event that the model holds to be impossible) is written as the greatest finite number: neither
+/// JSON nor those who sum up scores have an infinity.
+pub fn encode_score(
+    model_id: &str,
+    topic: &str,
+    partition: Partition,
+    head: &Head,
+    score: &Score,
+    format: Format,
+    out: &mut Vec<u8>,
+) {
+    out.clear();
+    let surprisal = if score.surprisal.is_nan() { f64::MAX } else { score.surprisal.clamp(f64::MIN, f64::MAX) };
+    let score = Score { surprisal, ..*score };
+    match format {
+        Format::Json => json(model_id, topic, partition, head, &score, out),
+        Format::Protobuf => protobuf(model_id, topic, partition, head, &score, out),
+    }
+}
+
+/// The bytes that `proto::Score::encode` would give, from borrowed parts: fields in order, zeros left out.
+fn protobuf(model_id: &str, topic: &str, partition: Partition, head: &Head, score: &Score, out: &mut Vec<u8>) {
+    fn bytes(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
+        encode_key(tag, WireType::LengthDelimited, out);
+        encode_varint(bytes.len() as u64, out);
+        out.extend_from_slice(bytes);
+    }
+    uint32::encode(1, &SCHEMA_VERSION, out);
+    if !model_id.is_empty() {
+        bytes(2, model_id.as_bytes(), out);
+    }
+    if !topic.is_empty() {
+        bytes(3, topic.as_bytes(), out);
+    }
+    if partition.0 != 0 {
+        int32::encode(4, &partition.0, out);
+    }
+    if head.offset.0 != 0 {
+        int64::encode(5, &head.offset.0, out);
+    }
+    if let Some(key) = &head.key {
+        bytes(6, key, out);
+    }
+    if let Some(timestamp_ms) = &head.timestamp_ms {
+        int64::encode(7, timestamp_ms, out);
+    }
+    // A negative zero is not the default, so that every float survives bit for bit.
+    if score.surprisal.to_bits() != 0 {
+        double::encode(8, &score.surprisal, out);
+    }
+    if score.tail_probability.to_bits() != 0 {
+        double::encode(9, &score.tail_probability, out);
+    }
+    if score.step != 0 {
+        uint64::encode(10, &score.step, out);
+    }
+}
+
+/// The JSON form, to be written. A key that is not UTF-8 goes as Base64.
+#[derive(Serialize)]
+struct JsonOut<'a> {
+    schema_version: u32,
+    model_id: &'a str,
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "base64")]
+    key_base64: Option<&'a [u8]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp_ms: Option<i64>,
+    surprisal: f64,
+    tail_probability: f64,
+    posterior_step: u64,
+}
+
+fn base64<S: Serializer>(bytes: &Option<&[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Base64Display::new(bytes.unwrap_or_default(), &STANDARD))
+}
+
+fn json(model_id: &str, topic: &str, partition: Partition, head: &Head, score: &Score, out: &mut Vec<u8>) {
+    let key = head.key.as_deref().map(|key| std::str::from_utf8(key).map_err(|_| key));
+    let form = JsonOut {
+        schema_version: SCHEMA_VERSION,
+        model_id,
+        topic,
+        partition: partition.0,
+        offset: head.offset.0,
+        key: key.and_then(Result::ok),
+        key_base64: key.and_then(Result::err),
+        timestamp_ms: head.timestamp_ms,
+        surprisal: score.surprisal,
+        tail_probability: score.tail_probability,
+        posterior_step: score.step,
+    };
+    serde_json::to_writer(out, &form).expect("a Vec takes any bytes, and the form's keys are texts");
+}
+
+/// The JSON form, to be read.
+#[derive(Deserialize)]
+struct JsonIn {
+    model_id: String,
+    topic: String,
+    partition: i32,
+    offset: i64,
+    key: Option<String>,
+    key_base64: Option<String>,
+    timestamp_ms: Option<i64>,
+    surprisal: f64,
+    tail_probability: f64,
+    posterior_step: u64,
+}
+
+#[derive(Deserialize)]
+struct JsonVersion {
+    schema_version: u32,
+}
+
+/// Reads a score.
+pub fn decode_score(bytes: &[u8], format: Format) -> Result<Scored, WireError> {
+    let scored = match format {
+        Format::Json => from_json(bytes)?,
+        Format::Protobuf => from_protobuf(super::decode(MESSAGE, bytes)?),
+    };
+    if !scored.score.surprisal.is_finite() {
+        return Err(field("surprisal", format!("found {}, expected a finite number", scored.score.surprisal)));
+    }
+    if !(0.0..=1.0).contains(&scored.score.tail_probability) {
+        return Err(field("tail_probability", format!("found {}, expected 0 to 1", scored.score.tail_probability)));
+    }
+    Ok(scored)
+}
+
+fn field(field: &str, detail: impl fmt::Display) -> WireError {
+    WireError::Field { message: MESSAGE, field: field.into(), detail: detail.to_string() }
+}
+
+fn from_json(bytes: &[u8]) -> Result<Scored, WireError> {
+    let malformed = |error: serde_json::Error| WireError::Malformed { message: MESSAGE, detail: error.to_string() };
+    let found = serde_json::from_slice::<JsonVersion>(bytes).map_err(malformed)?.schema_version;
+    if found != SCHEMA_VERSION {
+        return Err(WireError::Version { message: MESSAGE, found });
+    }
+    let form: JsonIn = serde_json::from_slice(bytes).map_err(malformed)?;
+    let key = match (form.key, form.key_base64) {
+        (Some(text), None) => Some(text.into_bytes()),
+        (None, Some(text)) => Some(STANDARD.decode(&text).map_err(|error| field("key_base64", error))?),
+        (None, None) => None,
+        (Some(_), Some(_)) => return Err(field("key_base64", "stands beside `key`, expected one of them")),
+    };
+    Ok(Scored {
+        model_id: form.model_id,
+        topic: form.topic,
+        partition: Partition(form.partition),
+        head: Head { offset: Offset(form.offset), timestamp_ms: form.timestamp_ms, key: key.map(Vec::into_boxed_slice) },
+        score: Score { surprisal: form.surprisal, tail_probability: form.tail_probability, step: form.posterior_step },
+    })
+}
+
+fn from_protobuf(score: proto::Score) -> Scored {
+    Scored {
+        model_id: score.model_id,
+        topic: score.topic,
+        partition: Partition(score.partition),
+        head: Head { offset: Offset(score.offset), timestamp_ms: score.timestamp_ms, key: score.key.map(Vec::into_boxed_slice) },
+        score: Score { surprisal: score.surprisal, tail_probability: score.tail_probability, step: score.posterior_step },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+
+    fn cases() -> Vec<(Head, Score)> {
+        let keys: [Option<&[u8]>; 5] = [None, Some(b""), Some("schlüssel \"1\"\n".as_bytes()), Some(b"\xff\x00\xfe"), Some(b"k")];
+        let floats = [0.0, -0.0, 1.0 / 3.0, -17.25, 5e-324, f64::MAX, f64::MIN, 0.1 + 0.2, 2.225_073_858_507_201e-308];
+        let mut cases = Vec::new();
+        for (index, key) in keys.into_iter().enumerate() {
+            for surprisal in floats {
+                let numbers = [0, 1, i64::MAX, -5];
+                let head = Head {
+                    offset: Offset(numbers[index % 4].max(0)),
+                    timestamp_ms: [None, Some(0), Some(-1), Some(1_709_210_096_789)][index % 4],
+                    key: key.map(Into::into),
+                };
+                let tail_probability = [1.0, 1.0 / 3.0, f64::MIN_POSITIVE][index % 3];
+                cases.push((head, Score { surprisal, tail_probability, step: numbers[index % 4].unsigned_abs() }));
+            }
+        }
+        cases
+    }
+
+    #[test]
+    fn scores_read_back_bit_for_bit() {
+        let mut out = b"left over".to_vec();
+        for format in [Format::Json, Format::Protobuf] {
+            for (head, score) in cases() {
+                encode_score("möd/el", "events", Partition(7), &head, &score, format, &mut out);
+                let read = decode_score(&out, format).unwrap();
+                assert_eq!(read.score.surprisal.to_bits(), score.surprisal.to_bits());
+                let expected =
+                    Scored { model_id: "möd/el".into(), topic: "events".into(), partition: Partition(7), head, score };
+                assert_eq!(read, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn the_protobuf_form_is_what_prost_writes() {
+        for (head, score) in cases() {
+            for (model_id, topic, partition) in [("m", "t", 3), ("", "", 0)] {
+                let message = proto::Score {
+                    schema_version: SCHEMA_VERSION,
+                    model_id: model_id.into(),
+                    topic: topic.into(),
+                    partition,
+                    offset: head.offset.0,
+                    key: head.key.as_ref().map(|key| key.to_vec()),
+                    timestamp_ms: head.timestamp_ms,
+                    surprisal: score.surprisal,
+                    tail_probability: score.tail_probability,
+                    posterior_step: score.step,
+                };
+                let mut out = Vec::new();
+                encode_score(model_id, topic, Partition(partition), &head, &score, Format::Protobuf, &mut out);
+                assert_eq!(proto::Score::decode(&out[..]).unwrap(), message);
+                // prost leaves a negative zero out, which would not read back bit for bit.
+                if score.surprisal.to_bits() != (-0.0_f64).to_bits() {
+                    assert_eq!(out, message.encode_to_vec());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_json_form_is_plain() {
+        let head = Head { offset: Offset(9), timestamp_ms: None, key: Some((*b"\xff\xfe").into()) };
+        let score = Score { surprisal: 2.5, tail_probability: 0.25, step: 3 };
+        let mut out = Vec::new();
+        encode_score("m", "t", Partition(1), &head, &score, Format::Json, &mut out);
+        let expected = r#"{"schema_version":1,"model_id":"m","topic":"t","partition":1,"offset":9,"key_base64":"//4=","surprisal":2.5,"tail_probability":0.25,"posterior_step":3}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_impossible_is_written_as_a_number() {
+        let head = Head { offset: Offset(0), timestamp_ms: None, key: None };
+        let mut out = Vec::new();
+        for format in [Format::Json, Format::Protobuf] {
+            for (surprisal, written) in [(f64::INFINITY, f64::MAX), (f64::NAN, f64::MAX), (f64::NEG_INFINITY, f64::MIN)] {
+                let score = Score { surprisal, tail_probability: 1.0, step: 0 };
+                encode_score("m", "t", Partition(0), &head, &score, format, &mut out);
+                assert_eq!(decode_score(&out, format).unwrap().score.surprisal, written);
+            }
+        }
+    }
+
+    #[test]
+    fn other_versions_and_nonsense_are_refused() {
+        let later = proto::Score { schema_version: 2, surprisal: 1.0, ..Default::default() }.encode_to_vec();
+        assert_eq!(decode_score(&later, Format::Protobuf), Err(WireError::Version { message: "Score", found: 2 }));
+        let later = br#"{"schema_version":2,"something":"else"}"#;
+        assert_eq!(decode_score(later, Format::Json), Err(WireError::Version { message: "Score", found: 2 }));
+        assert_eq!(decode_score(b"", Format::Protobuf), Err(WireError::Version { message: "Score", found: 0 }));
+        assert!(matches!(decode_score(b"\xff\xff", Format::Protobuf), Err(WireError::Malformed { .. })));
+        assert!(matches!(decode_score(b"[]", Format::Json), Err(WireError::Malformed { .. })));
+        let bad = proto::Score { schema_version: 1, surprisal: f64::NAN, ..Default::default() }.encode_to_vec();
+        assert!(matches!(decode_score(&bad, Format::Protobuf), Err(WireError::Field { field, .. }) if field == "surprisal"));
+    }
+}

@@ -1,0 +1,225 @@
+//! Snapshots: the evidence of one partition, with all that a restart needs to trust it.
+
+use prost::Message;
+
+use super::{SCHEMA_VERSION, WireError, chunk, proto};
+use crate::calibration::Calibrator;
+use crate::checkpoint::{Data, Tensor};
+use crate::engine::Site;
+use crate::features::Kind;
+use crate::models::{ColumnSummary, Evidence, Model};
+use crate::record::{Offset, Partition};
+
+const MESSAGE: &str = "Snapshot";
+
+/// Whose evidence a snapshot holds, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotHeader {
+    /// Names the posterior.
+    pub model_id: String,
+    /// The model's kind.
+    pub model_kind: String,
+    /// The model's fingerprint.
+    pub fingerprint: u64,
+    /// The topic that events come from.
+    pub topic: String,
+    /// The partition that gave the evidence.
+    pub partition: Partition,
+    /// When the snapshot was made, in milliseconds since 1970.
+    pub created_ms: i64,
+}
+
+/// A snapshot read back. [`Snapshot::site`] turns it into a model's evidence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// Whose it is.
+    pub header: SnapshotHeader,
+    /// Every event before this offset is in the evidence, none from it on.
+    pub covers_to: Offset,
+    /// Events taken in.
+    pub events: u64,
+    /// Learning steps taken.
+    pub step: u64,
+    /// The evidence.
+    pub tensors: Vec<Tensor>,
+    /// Columns in words.
+    pub columns: Vec<ColumnSummary>,
+    /// Surprisals seen.
+    pub calibrator: Calibrator,
+}
+
+impl Snapshot {
+    /// The site that was snapshotted, if it is of `model`'s kind and configuration.
+    pub fn site<M: Model>(&self, model: &M) -> Result<Site<M::Evidence>, WireError> {
+        let SnapshotHeader { model_id, model_kind, fingerprint, partition, .. } = &self.header;
+        if model_kind != M::KIND {
+            return Err(WireError::ModelKind { model_id: model_id.clone(), found: model_kind.clone(), expected: M::KIND });
+        }
+        let (found, expected) = (*fingerprint, model.fingerprint());
+        if found != expected {
+            return Err(WireError::Fingerprint { model_id: model_id.clone(), found, expected });
+        }
+        let evidence = model.restore(&self.tensors).map_err(|source| WireError::Checkpoint {
+            model_id: model_id.clone(),
+            partition: *partition,
+            source,
+        })?;
+        let (covers_to, events, step) = (self.covers_to, self.events, self.step);
+        Ok(Site { evidence, calibrator: self.calibrator.clone(), covers_to, events, step })
+    }
+}
+
+/// Messages with their keys that together hold a snapshot of `site`, each with at most `chunk_bytes` of it (and never more than
+/// [`MAX_CHUNK_BYTES`](super::MAX_CHUNK_BYTES)).
+pub fn encode_snapshot<E: Evidence>(
+    header: &SnapshotHeader,
+    site: &Site<E>,
+    columns: &[ColumnSummary],
+    chunk_bytes: usize,
+) -> Vec<(String, Vec<u8>)> {
+    let (means, weights) = site.calibrator.centroids();
+    let (min, max) = site.calibrator.range();
+    let snapshot = proto::Snapshot {
+        schema_version: SCHEMA_VERSION,
+        model_id: header.model_id.clone(),
+        model_kind: header.model_kind.clone(),
+        model_fingerprint: header.fingerprint,
+        topic: header.topic.clone(),
+        partition: header.partition.0,
+        covers_to: site.covers_to.0,
+        events: site.events,
+        step: site.step,
+        created_ms: header.created_ms,
+        evidence: site.evidence.tensors().iter().map(tensor_out).collect(),
+        columns: columns.iter().map(summary_out).collect(),
+        calibrator: Some(proto::Calibrator { means, weights, min, max }),
+    };
+    chunk::cut(&header.model_id, header.partition, &snapshot.encode_to_vec(), chunk_bytes)
+}
+
+/// Reads a whole snapshot, as [`Assembler::push`](super::Assembler::push) gave it.
+pub fn decode_snapshot(bytes: &[u8]) -> Result<Snapshot, WireError> {
+    let snapshot: proto::Snapshot = super::decode(MESSAGE, bytes)?;
+    let calibrator = snapshot.calibrator.ok_or_else(|| field("calibrator", "is missing".into()))?;
+    let tensors = snapshot.evidence.into_iter().map(tensor_in).collect::<Result<Vec<_>, _>>()?;
+    if let Some(twice) = (1..tensors.len()).find(|index| tensors[..*index].iter().any(|other| other.name == tensors[*index].name))
+    {
+        return Err(field("evidence", format!("tensor `{}` occurs twice", tensors[twice].name)));
+    }
+    Ok(Snapshot {
+        header: SnapshotHeader {
+            model_id: snapshot.model_id,
+            model_kind: snapshot.model_kind,
+            fingerprint: snapshot.model_fingerprint,
+            topic: snapshot.topic,
+            partition: Partition(snapshot.partition),
+            created_ms: snapshot.created_ms,
+        },
+        covers_to: Offset(snapshot.covers_to),
+        events: snapshot.events,
+        step: snapshot.step,
+        tensors,
+        columns: snapshot.columns.into_iter().map(summary_in).collect::<Result<_, _>>()?,
+        calibrator: Calibrator::from_centroids(&calibrator.means, &calibrator.weights, (calibrator.min, calibrator.max))
+            .ok_or_else(|| {
+                field(
+                    "calibrator",
+                    "expected finite means in ascending order within its range, each with a positive weight".into(),
+                )
+            })?,
+    })
+}
+
+fn field(field: &str, detail: String) -> WireError {
+    WireError::Field { message: MESSAGE, field: field.into(), detail }
+}
+
+fn tensor_out(tensor: &Tensor) -> proto::Tensor {
+    let (dtype, data) = match &tensor.data {
+        Data::F64(data) => (proto::tensor::DType::F64, data.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        Data::I64(data) => (proto::tensor::DType::I64, data.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        Data::Text(texts) => (proto::tensor::DType::Text, texts_out(texts)),
+    };
+    let shape = tensor.shape.iter().map(|length| *length as u64).collect();
+    proto::Tensor { name: tensor.name.clone(), dtype: dtype.into(), shape, data }
+}
+
+fn texts_out(texts: &[String]) -> Vec<u8> {
+    let mut data = Vec::new();
+    for text in texts {
+        let length = u32::try_from(text.len()).expect("a text comes from a record, which is far below 4 GiB");
+        data.extend_from_slice(&length.to_le_bytes());
+        data.extend_from_slice(text.as_bytes());
+    }
+    data
+}
+
+fn tensor_in(tensor: proto::Tensor) -> Result<Tensor, WireError> {
+    let proto::Tensor { name, dtype, shape, data } = tensor;
+    let refuse = |detail: String| field("evidence", format!("tensor `{name}`: {detail}"));
+    let decoded = match proto::tensor::DType::try_from(dtype) {
+        Ok(proto::tensor::DType::F64) => words(&data).map(|words| Data::F64(words.map(f64::from_le_bytes).collect())),
+        Ok(proto::tensor::DType::I64) => words(&data).map(|words| Data::I64(words.map(i64::from_le_bytes).collect())),
+        Ok(proto::tensor::DType::Text) => texts_in(&data).map(Data::Text),
+        Ok(proto::tensor::DType::DtypeUnspecified) | Err(_) => {
+            return Err(refuse(format!("dtype {dtype} is unknown, expected 1 (F64), 2 (I64) or 3 (TEXT)")));
+        }
+    };
+    let decoded = decoded.ok_or_else(|| refuse(format!("its {} bytes are not whole elements of its dtype", data.len())))?;
+    // A product that overflows matches no data.
+    let elements = shape.iter().try_fold(1_u64, |product, length| product.checked_mul(*length));
+    if elements != Some(decoded.len() as u64) {
+        return Err(refuse(format!("{} elements do not fill shape {shape:?}", decoded.len())));
+    }
+    let lengths = shape.iter().map(|length| usize::try_from(*length)).collect::<Result<_, _>>();
+    let shape = lengths.map_err(|_| refuse(format!("shape {shape:?} does not fit this machine's memory")))?;
+    Ok(Tensor { name, shape, data: decoded })
+}
+
+/// The 8-byte words that fill `data`.
+fn words(data: &[u8]) -> Option<impl Iterator<Item = [u8; 8]>> {
+    let (words, rest) = data.as_chunks::<8>();
+    rest.is_empty().then(|| words.iter().copied())
+}
+
+fn texts_in(mut data: &[u8]) -> Option<Vec<String>> {
+    let mut texts = Vec::new();
+    while !data.is_empty() {
+        let (length, tail) = data.split_first_chunk()?;
+        let (text, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        texts.push(std::str::from_utf8(text).ok()?.to_owned());
+        data = tail;
+    }
+    Some(texts)
+}
+
+fn summary_out(summary: &ColumnSummary) -> proto::ColumnSummary {
+    proto::ColumnSummary {
+        name: summary.name.clone(),
+        kind: summary.kind.into(),
+        observed: summary.observed,
+        missing: summary.missing,
+        mean: summary.mean,
+        standard_deviation: summary.standard_deviation,
+        distinct: summary.distinct.map(|distinct| distinct as u64),
+    }
+}
+
+fn summary_in(summary: proto::ColumnSummary) -> Result<ColumnSummary, WireError> {
+    let kinds = [Kind::Number, Kind::Category { capacity: 0 }, Kind::Count, Kind::Boolean, Kind::Timestamp].map(Kind::name);
+    let kind = kinds.into_iter().find(|kind| *kind == summary.kind);
+    Ok(ColumnSummary {
+        kind: kind.ok_or_else(|| {
+            field("columns", format!("column `{}` is of kind `{}`, expected one of {kinds:?}", summary.name, summary.kind))
+        })?,
+        name: summary.name,
+        observed: summary.observed,
+        missing: summary.missing,
+        mean: summary.mean,
+        standard_deviation: summary.standard_deviation,
+        distinct: summary.distinct.map(|distinct| distinct as usize),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,289 @@
+use super::super::{Assembler, MAX_CHUNK_BYTES, parse_snapshot_key, snapshot_key};
+use super::*;
+use crate::checkpoint::{CheckpointError, Reader};
+use crate::features::RowsView;
+use crate::models::{NotFinite, Part};
+
+/// Evidence of every dtype.
+#[derive(Clone, Debug, PartialEq)]
+struct Memory {
+    sums: Vec<f64>,
+    births: Vec<i64>,
+    words: Vec<String>,
+}
+
+impl Evidence for Memory {
+    fn add(&mut self, other: &Self) {
+        self.sums.extend(&other.sums);
+    }
+
+    fn scale(&mut self, retention: f64) {
+        self.sums.iter_mut().for_each(|sum| *sum *= retention);
+    }
+
+    fn events(&self) -> f64 {
+        self.sums.len() as f64
+    }
+
+    fn tensors(&self) -> Vec<Tensor> {
+        vec![
+            Tensor::f64("sums", &[self.sums.len() / 2, 2], self.sums.clone()),
+            Tensor::i64("births", &[self.births.len()], self.births.clone()),
+            Tensor::text("words", self.words.clone()),
+        ]
+    }
+}
+
+/// A model that has a fingerprint and can restore.
+#[derive(Clone, Debug)]
+struct Rememberer(u64);
+
+impl Model for Rememberer {
+    type Evidence = Memory;
+    type Posterior = ();
+
+    const KIND: &'static str = "rememberer";
+
+    fn fingerprint(&self) -> u64 {
+        self.0
+    }
+
+    fn nothing(&self) -> Memory {
+        Memory { sums: Vec::new(), births: Vec::new(), words: Vec::new() }
+    }
+
+    fn restore(&self, tensors: &[Tensor]) -> Result<Memory, CheckpointError> {
+        let reader = Reader(tensors);
+        Ok(Memory {
+            sums: reader.f64("sums", &[reader.length("sums")?, 2])?.to_vec(),
+            births: reader.i64("births", &[reader.length("births")?])?.to_vec(),
+            words: reader.text("words")?.to_vec(),
+        })
+    }
+
+    fn posterior(&self, _: &Memory) -> Result<(), NotFinite> {
+        Ok(())
+    }
+
+    fn score(&self, (): &(), _: RowsView<'_>, _: &mut Vec<f64>) {}
+
+    fn learn(&self, (): &(), _: RowsView<'_>, _: (Partition, Offset)) -> Result<Memory, NotFinite> {
+        Ok(self.nothing())
+    }
+
+    fn columns(&self, _: &Memory) -> Vec<ColumnSummary> {
+        Vec::new()
+    }
+
+    fn parts(&self, (): &()) -> Vec<Part> {
+        Vec::new()
+    }
+}
+
+fn header(partition: i32) -> SnapshotHeader {
+    SnapshotHeader {
+        model_id: "möd/el".into(),
+        model_kind: Rememberer::KIND.into(),
+        fingerprint: u64::MAX - 1,
+        topic: "events".into(),
+        partition: Partition(partition),
+        created_ms: 1_709_210_096_789,
+    }
+}
+
+fn site(seed: u64) -> Site<Memory> {
+    let mut calibrator = Calibrator::default();
+    let surprisals: Vec<f64> = (0..1_000).map(|index| ((index * 7919 + seed) % 1000) as f64 / 7.0 - 20.0).collect();
+    surprisals.chunks(100).for_each(|block| calibrator.learn(0.97, block));
+    let evidence = Memory {
+        sums: vec![1.0 / 3.0, -0.0, 5e-324, f64::MAX, -1e-300, seed as f64],
+        births: vec![i64::MIN, -1, 0, i64::MAX],
+        words: vec![String::new(), "é😀".into(), "a".repeat(300)],
+    };
+    Site { evidence, calibrator, covers_to: Offset(seed as i64 + 5), events: seed, step: 3 }
+}
+
+fn columns() -> Vec<ColumnSummary> {
+    let column = |name: &str, kind, mean, distinct| ColumnSummary {
+        name: name.into(),
+        kind,
+        observed: 10.5,
+        missing: 0.25,
+        mean,
+        standard_deviation: mean,
+        distinct,
+    };
+    vec![column("load", "number", Some(-0.5), None), column("host", "category", None, Some(7))]
+}
+
+fn chunks(partition: i32, seed: u64, chunk_bytes: usize) -> Vec<Vec<u8>> {
+    let messages = encode_snapshot(&header(partition), &site(seed), &columns(), chunk_bytes);
+    messages.into_iter().map(|(_, message)| message).collect()
+}
+
+/// All snapshots that `chunks` make whole; the log must end with none open.
+fn assemble<'a>(chunks: impl IntoIterator<Item = &'a Vec<u8>>) -> Result<Vec<Snapshot>, WireError> {
+    let mut assembler = Assembler::default();
+    let mut whole = Vec::new();
+    for chunk in chunks {
+        whole.extend(assembler.push(chunk)?.map(|bytes| decode_snapshot(&bytes)).transpose()?);
+    }
+    assembler.finish().map(|()| whole)
+}
+
+fn whole(seed: u64) -> Vec<u8> {
+    let chunks = chunks(3, seed, MAX_CHUNK_BYTES);
+    Assembler::default().push(&chunks[0]).unwrap().unwrap()
+}
+
+#[test]
+fn snapshots_read_back_bit_for_bit_however_they_are_cut() {
+    let model = Rememberer(u64::MAX - 1);
+    for chunk_bytes in [0, 1, 100, 1_000, MAX_CHUNK_BYTES, usize::MAX] {
+        let chunks = chunks(3, 42, chunk_bytes);
+        for order in [chunks.iter().collect::<Vec<_>>(), chunks.iter().rev().collect()] {
+            let [snapshot] = &assemble(order).unwrap()[..] else { panic!("one snapshot") };
+            assert_eq!((&snapshot.header, &snapshot.columns), (&header(3), &columns()));
+            let restored = snapshot.site(&model).unwrap();
+            assert_eq!(restored, site(42));
+            let bits = |memory: &Memory| memory.sums.iter().map(|sum| sum.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&restored.evidence), bits(&site(42).evidence));
+        }
+    }
+}
+
+#[test]
+fn what_knows_nothing_yet_reads_back() {
+    let model = Rememberer(u64::MAX - 1);
+    let site = Site::new(model.nothing(), Offset(0));
+    let messages = encode_snapshot(&header(0), &site, &[], 100);
+    let snapshot = assemble(messages.iter().map(|(_, message)| message)).unwrap().remove(0);
+    assert_eq!(snapshot.site(&model).unwrap(), site);
+}
+
+#[test]
+fn keys_tell_their_place_and_chunks_stay_within_their_limit() {
+    let messages = encode_snapshot(&header(3), &site(1), &[], 100);
+    assert!(messages.len() > 3);
+    for (index, (key, message)) in messages.iter().enumerate() {
+        assert_eq!(*key, format!("möd/el/3/{index}"));
+        assert_eq!(parse_snapshot_key(key.as_bytes()), Some(("möd/el", Partition(3), index as u32)));
+        assert_eq!(*key, snapshot_key("möd/el", Partition(3), index as u32));
+        assert!(message.len() < 100 + 60);
+    }
+    for key in [&b"m/1"[..], b"m/x/1", b"m/1/-1", b"\xff/1/1", b""] {
+        assert_eq!(parse_snapshot_key(key), None);
+    }
+    // Larger than a chunk may be, whatever is asked for.
+    let mut large = site(1);
+    large.evidence.sums = vec![1.5; 200_000];
+    let messages = encode_snapshot(&header(3), &large, &[], usize::MAX);
+    assert_eq!(messages.len(), 200_000 * 8 / MAX_CHUNK_BYTES + 1);
+    assert!(messages.iter().all(|(_, message)| message.len() < MAX_CHUNK_BYTES + 60));
+}
+
+#[test]
+fn a_changed_byte_anywhere_is_refused() {
+    for chunk_bytes in [700, MAX_CHUNK_BYTES] {
+        let chunks = chunks(3, 42, chunk_bytes);
+        assert_eq!(assemble(&chunks).unwrap().len(), 1);
+        for changed in 0..chunks.len() {
+            for at in 0..chunks[changed].len() {
+                for mask in [0x01, 0x08, 0x80, 0xff] {
+                    let mut chunks = chunks.clone();
+                    chunks[changed][at] ^= mask;
+                    assert!(assemble(&chunks).is_err(), "chunk {changed}, byte {at}, mask {mask:x}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_missing_chunk_is_named() {
+    let chunks = chunks(3, 42, 1_000);
+    let count = chunks.len() as u32;
+    for missing in 0..chunks.len() {
+        let rest = chunks.iter().enumerate().filter(|(index, _)| *index != missing).map(|(_, chunk)| chunk);
+        let expected =
+            WireError::MissingChunk { model_id: "möd/el".into(), partition: Partition(3), index: missing as u32, count };
+        assert_eq!(assemble(rest), Err(expected));
+    }
+}
+
+#[test]
+fn chunks_of_two_snapshots_are_never_mixed() {
+    let (old, new) = (chunks(3, 1, 700), chunks(3, 2, 700));
+    let count = old.len();
+    assert!(count > 2 && new.len() == count);
+    // Any mixture of the two is incomplete.
+    for choice in 1..(1_u32 << count) - 1 {
+        let mixed = (0..count).map(|index| if choice >> index & 1 == 1 { &old[index] } else { &new[index] });
+        assert!(matches!(assemble(mixed), Err(WireError::MissingChunk { .. })), "{choice:b}");
+    }
+    // Compaction has eaten into the old one: only the new one comes out.
+    let read = assemble(old[1..].iter().chain(&new)).unwrap();
+    assert_eq!(read.iter().map(|snapshot| snapshot.events).collect::<Vec<_>>(), [2]);
+    // A log that was not compacted gives both, in order.
+    let read = assemble(old.iter().chain(&new)).unwrap();
+    assert_eq!(read.iter().map(|snapshot| snapshot.events).collect::<Vec<_>>(), [1, 2]);
+    // Partitions and models go side by side.
+    let other = chunks(4, 9, 700);
+    let read = assemble(old.iter().zip(&other).flat_map(|(left, right)| [left, right])).unwrap();
+    let places: Vec<_> = read.iter().map(|snapshot| snapshot.header.partition.0).collect();
+    assert_eq!(places, [3, 4]);
+}
+
+#[test]
+fn a_snapshot_under_anothers_name_is_refused() {
+    let messages = chunk::cut("möd/el", Partition(4), &whole(1), MAX_CHUNK_BYTES);
+    let error = Assembler::default().push(&messages[0].1).unwrap_err().to_string();
+    assert!(error.contains("holds a snapshot of `möd/el`, partition 3"), "{error}");
+}
+
+#[test]
+fn other_models_and_versions_are_refused_by_name() {
+    let snapshot = decode_snapshot(&whole(1)).unwrap();
+    assert!(matches!(snapshot.site(&Rememberer(5)), Err(WireError::Fingerprint { expected: 5, .. })));
+    let mut other = snapshot.clone();
+    other.header.model_kind = "mixture".into();
+    assert!(matches!(other.site(&Rememberer(u64::MAX - 1)), Err(WireError::ModelKind { found, .. }) if found == "mixture"));
+    let mut other = snapshot;
+    other.tensors.remove(1);
+    let error = other.site(&Rememberer(u64::MAX - 1)).unwrap_err().to_string();
+    assert_eq!(error, "snapshot of `möd/el`, partition 3: tensor `births` is missing");
+
+    let version = |message, found| WireError::Version { message, found };
+    let later = proto::Snapshot { schema_version: 2, ..Default::default() }.encode_to_vec();
+    assert_eq!(decode_snapshot(&later), Err(version("Snapshot", 2)));
+    let later = proto::SnapshotChunk { schema_version: 9, ..Default::default() }.encode_to_vec();
+    assert_eq!(Assembler::default().push(&later), Err(version("SnapshotChunk", 9)));
+}
+
+#[test]
+fn tensors_and_calibrators_that_cannot_be_are_refused_by_name() {
+    type Spoil<'a> = &'a dyn Fn(&mut proto::Snapshot);
+    let refused = |spoil: Spoil<'_>| {
+        let mut snapshot = proto::Snapshot::decode(&whole(1)[..]).unwrap();
+        spoil(&mut snapshot);
+        decode_snapshot(&snapshot.encode_to_vec()).unwrap_err().to_string()
+    };
+    let cases: [(Spoil<'_>, &str); 12] = [
+        (&|it| it.evidence[0].dtype = 9, "tensor `sums`: dtype 9 is unknown"),
+        (&|it| it.evidence[0].dtype = 0, "tensor `sums`: dtype 0 is unknown"),
+        (&|it| it.evidence[0].shape = vec![2, 2], "tensor `sums`: 6 elements do not fill shape [2, 2]"),
+        (&|it| it.evidence[0].shape = vec![u64::MAX, u64::MAX], "do not fill shape"),
+        (&|it| it.evidence[0].data.truncate(47), "tensor `sums`: its 47 bytes are not whole elements"),
+        (&|it| it.evidence[2].data.truncate(20), "tensor `words`: its 20 bytes are not whole elements"),
+        (&|it| it.evidence[2].data[8] = 0xff, "tensor `words`"),
+        (&|it| it.evidence[1].name = "sums".into(), "tensor `sums` occurs twice"),
+        (&|it| it.calibrator = None, "field `calibrator`: is missing"),
+        (&|it| it.calibrator.as_mut().unwrap().weights[3] = -1.0, "field `calibrator`: expected finite means"),
+        (&|it| it.calibrator.as_mut().unwrap().means[0] = f64::NAN, "field `calibrator`: expected finite means"),
+        (&|it| it.columns[0].kind = "colour".into(), "column `load` is of kind `colour`, expected one of"),
+    ];
+    for (spoil, expected) in cases {
+        let error = refused(spoil);
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -1,0 +1,254 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::features::{Column, Kind};
+
+const EXAMPLE: &str = include_str!("../../deploy/surprisal.toml");
+const TABLE: &str = include_str!("../../docs/configuration.md");
+const COLUMN: &str = "[[columns]]\nname = \"a\"\nkind = \"number\"\n";
+
+/// What `text` says on a machine named `my-host`, where the variable `SET` holds `hunter2`.
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    let variable = |name: &str| (name == "SET").then(|| "hunter2".to_owned());
+    Config::parse(text, "s.toml", &Environment { host: "my-host".into(), variable: Some(&variable) })
+}
+
+fn parsed(text: &str) -> Config {
+    parse(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The whole error message for `text`.
+fn error(text: &str) -> String {
+    parse(text).expect_err("the text is wrong").to_string()
+}
+
+fn lines(lines: &[&str]) -> String {
+    lines.join("\n")
+}
+
+#[test]
+fn the_smallest_configuration_has_every_default() {
+    let config = parsed(COLUMN);
+    let column = Column { name: "a".into(), path: vec!["a".into()], kind: Kind::Number };
+    assert_eq!(config.schema.columns(), [column]);
+    assert_eq!(config.model.learning(), crate::engine::Learning::default());
+    assert_eq!(config.kafka.group, "surprisal-default");
+    assert_eq!(config.kafka.transactional_id(), "surprisal-default-my-host");
+    assert!(config.http.listen.ip().is_loopback());
+}
+
+#[test]
+fn the_example_loads_and_its_commented_keys_are_the_defaults() {
+    let written = parsed(EXAMPLE);
+    let names: Vec<_> = written.schema.columns().iter().map(|column| column.path.join("/")).collect();
+    assert_eq!(names, ["request/latency_ms", "request/http.route", "retries", "cached", "time"]);
+    let uncommented: Vec<_> = EXAMPLE
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| rest.starts_with(|first: char| first.is_alphabetic())).unwrap_or(line))
+        .collect();
+    let shown = uncommented.iter().zip(EXAMPLE.lines()).filter(|(after, before)| **after != *before).count();
+    assert_eq!(shown, 26, "commented keys in the example");
+    assert_eq!(parsed(&lines(&uncommented)), written);
+}
+
+#[test]
+fn the_configuration_of_the_compose_file_loads() {
+    let config = parsed(include_str!("../../deploy/compose.toml"));
+    assert!(!config.http.listen.ip().is_loopback(), "Prometheus runs in another container");
+}
+
+/// Keys in the documentation's table, with their defaults.
+fn documented() -> Vec<(&'static str, &'static str)> {
+    let rows = TABLE.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| {
+        let (key, rest) = row.split_once("` | ").expect("a row has cells");
+        (key, rest.split(" | ").next().expect("there is a first"))
+    })
+    .collect()
+}
+
+#[test]
+fn the_documentation_lists_every_key_that_is_known_and_no_other() {
+    let mut known = BTreeSet::new();
+    let tables = [
+        ("[model]", "model"),
+        ("[model.mixture]", "model.mixture"),
+        ("[kafka]", "kafka"),
+        ("[http]", "http"),
+        ("[[columns]]", "columns"),
+    ];
+    for (header, prefix) in tables {
+        // The parser itself says what it would have known.
+        let message = error(&format!("{header}\nzzzzzzzzzz = 1\n"));
+        let (_, keys) = message.split_once("known here: ").expect("an unknown key is told what is known");
+        known.extend(keys.split(", ").map(|key| format!("{prefix}.{key}")));
+    }
+    known.remove("model.mixture");
+    let listed: BTreeSet<_> = documented().into_iter().map(|(key, _)| key.to_owned()).collect();
+    assert_eq!(listed, known);
+    for key in known {
+        assert!(EXAMPLE.contains(&format!("{} = ", key.rsplit('.').next().unwrap())) || key == "kafka.properties", "{key}");
+    }
+}
+
+#[test]
+fn documented_defaults_are_the_real_ones() {
+    let mut checked = 0;
+    for (key, default) in documented() {
+        let Some(value) = default.strip_prefix('`').and_then(|default| default.strip_suffix('`')) else { continue };
+        let (table, key) = key.rsplit_once('.').unwrap();
+        let (text, expected) = match table {
+            "columns" => {
+                (COLUMN.replace("number", "category") + &format!("{key} = {value}\n"), COLUMN.replace("number", "category"))
+            }
+            _ => (format!("{COLUMN}[{table}]\n{key} = {}\n", value.replace("<model.id>", "default")), COLUMN.to_owned()),
+        };
+        assert_eq!(parsed(&text), parsed(&expected), "{table}.{key} = {value}");
+        checked += 1;
+    }
+    assert_eq!(checked, documented().len() - 4, "all but name, path, kind and instance have a default that can be written");
+}
+
+#[test]
+fn every_key_changes_what_it_names() {
+    let text = "[model]\nid = \"pay\"\nhalf_life_events = 5e4\nmax_block = 8\n\
+                [model.mixture]\ncomponents = 3\ncovariance = \"full\"\nconcentration = 2\n\
+                [[columns]]\nname = \"x.y\"\npath = [\"x.y\"]\nkind = \"category\"\ncapacity = 5\n\
+                [kafka]\nbrokers = [\"a:1\", \"SSL://[::1]:2\"]\ninstance = \"i\"\nevents = \"e\"\nscores = \"s\"\nposterior = \"p\"\n\
+                dead_letters = \"d\"\nstart = \"latest\"\ncommit_interval_ms = 1\ncommit_max_events = 2\nsnapshot_interval_ms = 3\n\
+                transaction_timeout_ms = 4000\nscores_format = \"protobuf\"\ncreate_topics = false\nreplication_factor = 3\n\
+                max_event_bytes = 6\nmax_depth = 7\n\
+                [kafka.properties]\n\"linger.ms\" = 5\n\"sasl.password\" = { env = \"SET\" }\n\"socket.keepalive.enable\" = true\n\
+                [http]\nlisten = \"[::1]:0\"\n";
+    let Config { model, schema, kafka, http } = parsed(text);
+    let mixture = MixtureConfig { components: 3, covariance: Covariance::Full, concentration: 2.0, ..MixtureConfig::default() };
+    let expected = ModelConfig { id: "pay".into(), kind: ModelKind::Mixture, half_life_events: 5e4, max_block: 8, mixture };
+    assert_eq!(model, expected);
+    assert_eq!(schema.columns(), [Column { name: "x.y".into(), path: vec!["x.y".into()], kind: Kind::Category { capacity: 5 } }]);
+    let properties: Vec<_> = kafka.client_properties().collect();
+    assert_eq!(properties, [("linger.ms", "5"), ("sasl.password", "hunter2"), ("socket.keepalive.enable", "true")]);
+    let milliseconds = std::time::Duration::from_millis;
+    let expected = KafkaConfig {
+        brokers: "a:1,SSL://[::1]:2".into(),
+        group: "surprisal-pay".into(),
+        instance: "i".into(),
+        events: "e".into(),
+        scores: "s".into(),
+        posterior: "p".into(),
+        dead_letters: "d".into(),
+        start: Start::Latest,
+        commit_interval: milliseconds(1),
+        commit_max_events: 2,
+        snapshot_interval: milliseconds(3),
+        transaction_timeout: milliseconds(4000),
+        scores_format: ScoresFormat::Protobuf,
+        create_topics: false,
+        replication_factor: 3,
+        max_event_bytes: 6,
+        max_depth: 7,
+        properties: kafka.properties.clone(),
+    };
+    assert_eq!(kafka, expected);
+    assert_eq!(http.listen.to_string(), "[::1]:0");
+}
+
+/// Wrong configurations and all that is said about each: `text`, a line `---`, the message, a line `===`.
+const ERRORS: &str = include_str!("errors.txt");
+
+#[test]
+fn errors_show_place_value_and_what_would_be_right() {
+    let cases: Vec<_> = ERRORS.split("\n===\n").filter(|case| !case.trim().is_empty()).collect();
+    for case in &cases {
+        let (text, message) = case.split_once("\n---\n").expect("a case has two parts");
+        assert_eq!(error(text), message, "for the configuration\n{text}");
+    }
+    assert_eq!(cases.len(), 43);
+}
+
+#[test]
+fn errors_quote_the_offending_line_at_its_column() {
+    let message = error("[model]\r\n\r\n[kafka]\r\nmax_dept = 3\r\n");
+    assert!(message.starts_with("s.toml:4:1: unknown key `max_dept`\n  |\n4 | max_dept = 3\n  | ^^^^^^^^\n"), "{message}");
+    assert!(message.contains("did you mean `max_depth`?"), "{message}");
+    // What is missing at the end of a line is missed there, behind its blanks.
+    assert!(error("[model]\nkind \n").ends_with("2 | kind \n  |      ^"));
+    // Columns count characters, whatever their bytes.
+    let message = error("[kafka]\nproperties = { \"größe\" = [] }\n");
+    assert!(message.starts_with("s.toml:2:26: invalid type: sequence"), "{message}");
+    assert!(message.contains(&format!("\n  | {}^^", " ".repeat(25))), "{message}");
+}
+
+#[test]
+fn an_unreadable_file_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("absent.toml");
+    let message = Config::load(&path).expect_err("there is no such file").to_string();
+    assert!(message.starts_with(&format!("{}: cannot read the configuration: ", path.display())), "{message}");
+    std::fs::write(&path, EXAMPLE).expect("a file");
+    assert_eq!(Config::load(&path).expect("the example loads").schema.width(), 5);
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let config = parsed(&format!("{COLUMN}[kafka.properties]\n\"sasl.password\" = {{ env = \"SET\" }}\n"));
+    assert!(config.kafka.client_properties().any(|property| property == ("sasl.password", "hunter2")));
+    let secret = Secret::new("hunter2".into());
+    for shown in [format!("{config:?}"), format!("{config:#?}"), format!("{secret:?} {secret}")] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("***"), "{shown}");
+    }
+    // A secret under a misspelt name is taken for a plain value, and not shown either.
+    let misspelt = parsed(&format!("{COLUMN}[kafka.properties]\n\"sasl.pasword\" = \"hunter2\"\n"));
+    assert!(!format!("{misspelt:?}").contains("hunter2"));
+    // Secrets written where they don't belong, right or wrong TOML.
+    for text in [
+        "[kafka.properties]\n\"sasl.password\" = \"hunter2\"\n",
+        "[kafka.properties]\n\"sasl.password\" = hunter2\n",
+        "[kafka.properties]\nsasl.password = \"hunter2\"\n",
+        "[kafka.properties]\n\"sasl.password\" = [\"hunter2\"]\n",
+        "[kafka.properties]\n\"SSL.Key.Password\" = \"hunter2\"\n",
+        "[kafka.properties]\n\"sasl.oauthbearer.client.secret\" = \"hunter2\"\n",
+        "[kafka.properties]\n\"ssl.key.pem\" = \"\"\"\nhunter2\n",
+        "[kafka.properties]\n\"ssl.key.pem\" = \"\"\"\nhunter2\"\"\"\n",
+        "[kafka.properties]\n\"ssl.key.pem\" = \"\"\"\nhunter2\n\"\"\" oops\n",
+        "[kafka.properties]\n\"sasl.password\" = [\n\"hunter2\" oops\n]\n",
+        "[kafka.properties]\n# \"sasl.password\" = \"hunter2\u{1}\"\n",
+        "[kafka]\nsasl.password = \"hunter2\"\n",
+        "[kafka]\npassword = \"hunter2\n",
+        "[kafka]\nproperties = { \"sasl.password\" = \"hunter2\" }\n",
+        "kafka = { properties = { \"sasl.password\" = \"hunter2\", x = { env = \"UNSET\" } } }\n",
+    ] {
+        let error = parse(&format!("{COLUMN}{text}")).expect_err("a secret in a file is refused");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn work_without_kafka_needs_no_secrets() {
+    let text = format!("{COLUMN}[kafka.properties]\n\"sasl.password\" = {{ env = \"UNSET\" }}\n\"linger.ms\" = 5\n");
+    let config =
+        Config::parse(&text, "s.toml", &Environment { host: "my-host".into(), variable: None }).expect("no secret is needed");
+    assert_eq!(config.kafka.client_properties().collect::<Vec<_>>(), [("linger.ms", "5")]);
+    assert!(error(&text).contains("\"UNSET\" is not set"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Whatever slips into a file, the error points into it: at a line that is there, at text that is in the line.
+    #[test]
+    fn any_slip_of_the_finger_is_located(at in 0..EXAMPLE.len(), cut in 0..20_usize, slip in "[\\PC\n\"'=#\\[{]{0,3}") {
+        let end = (at + cut).min(EXAMPLE.len());
+        let text = [&EXAMPLE[..at], &slip, &EXAMPLE[end..]].concat();
+        if let Err(ConfigError::Invalid(invalid)) = parse(&text) {
+            if let Some(place) = &invalid.place {
+                let line = text.split('\n').nth(place.line - 1).expect("the line is there");
+                prop_assert!(place.text == line.trim_end_matches('\r') || place.text.ends_with("***"), "{invalid}");
+                prop_assert!(place.column >= 1 && place.column + place.width <= place.text.chars().count() + 2, "{invalid}");
+            }
+            prop_assert!(invalid.to_string().starts_with("s.toml"));
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Happenings: one struct each, whose `emit` writes the log line and moves the metrics together.
+//!
+//! What happens often is logged at `debug`, changes of state at `info`, and what a person should look at from `warn` up. Nothing here
+//! logs an event's content.
+
+use std::fmt;
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use super::metrics as m;
+use crate::record::{Offset, Partition, Reason};
+
+/// A run of records was decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct RunDecoded {
+    /// Records, decoded or dead.
+    pub records: usize,
+    /// Time it took.
+    pub decode: Duration,
+}
+
+impl RunDecoded {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        m::DECODE.observe(self.decode);
+        debug!(records = self.records, decode_seconds = self.decode.as_secs_f64(), "records decoded");
+    }
+}
+
+/// A batch went all the way: scored, learnt, published and committed.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchProcessed {
+    /// Events scored.
+    pub events: usize,
+    /// Bytes of the values of all its records.
+    pub bytes: usize,
+    /// Time to score and learn.
+    pub step: Duration,
+    /// Time to hand the results to the producer.
+    pub publish: Duration,
+    /// Age of the oldest event at the commit, by its timestamp, if it has one. One sample a transaction: no other event of it was
+    /// older, so the histogram never flatters.
+    pub oldest: Option<Duration>,
+}
+
+impl BatchProcessed {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let Self { events, bytes, step, publish, oldest } = self;
+        m::BATCHES.add(1);
+        m::EVENTS.add(events as u64);
+        m::RECEIVED.add(bytes as u64);
+        m::STEP.observe(step);
+        m::PUBLISH.observe(publish);
+        oldest.into_iter().for_each(|age| m::END_TO_END.observe(age));
+        debug!(events, bytes, step_seconds = step.as_secs_f64(), publish_seconds = publish.as_secs_f64(), "batch processed");
+    }
+}
+
+/// The posterior moved.
+#[derive(Clone, Copy, Debug)]
+pub struct StepTaken {
+    /// Mean surprisal of the events that were scored, in nats.
+    pub mean_surprisal: f64,
+    /// Events behind the posterior, after forgetting.
+    pub effective_events: f64,
+    /// Components that carry weight.
+    pub active_components: usize,
+}
+
+impl StepTaken {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let Self { mean_surprisal, effective_events, active_components } = self;
+        m::MEAN_SURPRISAL.set(mean_surprisal);
+        m::SAMPLE_SIZE.set(effective_events);
+        m::COMPONENTS.set(active_components as f64);
+        debug!(mean_surprisal_nats = mean_surprisal, effective_events, active_components, "step taken");
+    }
+}
+
+/// A block was refused, because the posterior would not have been finite. Its events keep their scores.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockRefused {
+    /// Events of the block.
+    pub events: u64,
+}
+
+impl BlockRefused {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        m::REFUSED.add(self.events);
+        warn!(events = self.events, "events scored but not learnt: the posterior would not have been finite");
+    }
+}
+
+/// Records of one reason went to the dead letters, and were committed.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadLettersWritten {
+    /// Why they could not be scored.
+    pub reason: Reason,
+    /// How many there were.
+    pub count: usize,
+}
+
+impl DeadLettersWritten {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        m::count_dead_letters(self.reason, self.count as u64);
+        warn!(reason = self.reason.label(), count = self.count, "records that cannot be scored went to the dead letters");
+    }
+}
+
+/// Scores, sites, dead letters and offsets were committed.
+#[derive(Clone, Copy, Debug)]
+pub struct TransactionCommitted {
+    /// Time that the commit took.
+    pub commit: Duration,
+}
+
+impl TransactionCommitted {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        m::COMMITS.add(1);
+        m::COMMIT.observe(self.commit);
+        debug!(commit_seconds = self.commit.as_secs_f64(), "transaction committed");
+    }
+}
+
+/// A transaction was taken back; its records will come again.
+#[derive(Clone, Copy, Debug)]
+pub struct TransactionAborted<'a> {
+    /// Why, in the log's words.
+    pub reason: &'a str,
+}
+
+impl TransactionAborted<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        m::ABORTS.add(1);
+        warn!(reason = self.reason, "transaction aborted; its records are read again");
+    }
+}
+
+/// Nobody knew what was committed, so all state is restored from the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Restarted<'a> {
+    /// Why, in the log's words.
+    pub reason: &'a str,
+}
+
+impl Restarted<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        m::RESTARTS.add(1);
+        warn!(reason = self.reason, "all state is restored from the log");
+    }
+}
+
+/// A partition's site was taken from its last committed snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotRestored {
+    /// The partition.
+    pub partition: Partition,
+    /// Every event before this offset is in the snapshot.
+    pub covers_to: Offset,
+    /// Records committed since, which are learnt again without being scored again.
+    pub relearn: i64,
+}
+
+impl SnapshotRestored {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        m::RESTORES.add(1);
+        let (partition, covers_to) = (self.partition.0, self.covers_to.0);
+        info!(partition, covers_to, relearn_records = self.relearn, "evidence restored from a snapshot");
+    }
+}
+
+/// Partitions are this instance's from now on.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionsAssigned<'a> {
+    /// Which.
+    pub partitions: &'a [Partition],
+}
+
+impl PartitionsAssigned<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        rebalanced(self.partitions.len() as f64);
+        info!(partitions = %List(self.partitions), "partitions assigned");
+    }
+}
+
+/// Partitions were given up in good order.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionsRevoked<'a> {
+    /// Which.
+    pub partitions: &'a [Partition],
+}
+
+impl PartitionsRevoked<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        rebalanced(-(self.partitions.len() as f64));
+        info!(partitions = %List(self.partitions), "partitions revoked");
+    }
+}
+
+/// Partitions were taken away: what was under way for them comes to nothing, and someone else does it again.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionsLost<'a> {
+    /// Which.
+    pub partitions: &'a [Partition],
+}
+
+impl PartitionsLost<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        rebalanced(-(self.partitions.len() as f64));
+        warn!(partitions = %List(self.partitions), "partitions lost");
+    }
+}
+
+/// How far reading is behind the log's end.
+#[derive(Clone, Copy, Debug)]
+pub struct LagMeasured {
+    /// Records behind the last committed ones, all assigned partitions together.
+    pub records: u64,
+}
+
+impl LagMeasured {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        m::LAG.set(self.records as f64);
+        debug!(lag_records = self.records, "lag measured");
+    }
+}
+
+fn rebalanced(change: f64) {
+    m::REBALANCES.add(1);
+    m::PARTITIONS.change(change);
+}
+
+/// Partitions as people write them.
+struct List<'a>(&'a [Partition]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(index, partition)| match index {
+            0 => write!(f, "{partition}"),
+            _ => write!(f, ", {partition}"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::logs::{LogFormat, captured};
+    use crate::telemetry::metrics::Metrics;
+
+    /// What `emit` leaves behind: the lines of the log, and the samples of the metrics that differ from those at the start.
+    fn traces(emit: impl Fn()) -> (Vec<serde_json::Value>, Vec<String>) {
+        let mut log = String::new();
+        let text = Metrics::of(|| log = captured(LogFormat::Json, "debug", &emit)).render();
+        let before = Metrics::of(|| ()).render();
+        let mut changed: Vec<_> =
+            text.lines().filter(|line| !line.contains("_bucket") && !before.lines().any(|old| old == *line)).collect();
+        changed.sort_unstable();
+        let lines = log.lines().map(|line| serde_json::from_str(line).expect("a line is a JSON object"));
+        (lines.collect(), changed.into_iter().map(str::to_owned).collect())
+    }
+
+    /// Checks level, message and one field of the only log line, and the samples that changed.
+    fn check(emit: impl Fn(), level: &str, message: &str, (field, value): (&str, serde_json::Value), samples: &[&str]) {
+        let (lines, changed) = traces(emit);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert_eq!((&lines[0]["level"], &lines[0]["message"], &lines[0][field]), (&level.into(), &message.into(), &value));
+        assert_eq!(changed, samples);
+    }
+
+    #[test]
+    fn batch_processed() {
+        let (step, publish) = (Duration::from_millis(250), Duration::from_millis(500));
+        let batch = BatchProcessed { events: 7, bytes: 900, step, publish, oldest: Some(Duration::from_secs(2)) };
+        check(
+            || batch.emit(),
+            "DEBUG",
+            "batch processed",
+            ("events", 7.into()),
+            &[
+                "surprisal_batches_total 1",
+                "surprisal_end_to_end_seconds_count 1",
+                "surprisal_end_to_end_seconds_sum 2",
+                "surprisal_events_total 7",
+                "surprisal_publish_seconds_count 1",
+                "surprisal_publish_seconds_sum 0.5",
+                "surprisal_received_bytes_total 900",
+                "surprisal_step_seconds_count 1",
+                "surprisal_step_seconds_sum 0.25",
+            ],
+        );
+        let (_, changed) = traces(|| BatchProcessed { oldest: None, ..batch }.emit());
+        assert!(!changed.iter().any(|sample| sample.contains("end_to_end")), "an event without a time has no age");
+    }
+
+    #[test]
+    fn work_along_the_way() {
+        check(
+            || RunDecoded { records: 3, decode: Duration::from_millis(500) }.emit(),
+            "DEBUG",
+            "records decoded",
+            ("records", 3.into()),
+            &["surprisal_decode_seconds_count 1", "surprisal_decode_seconds_sum 0.5"],
+        );
+        check(
+            || StepTaken { mean_surprisal: 1.5, effective_events: 99.5, active_components: 4 }.emit(),
+            "DEBUG",
+            "step taken",
+            ("mean_surprisal_nats", 1.5.into()),
+            &[
+                "surprisal_active_components 4",
+                "surprisal_effective_sample_size_events 99.5",
+                "surprisal_mean_surprisal_nats 1.5",
+            ],
+        );
+        check(
+            || TransactionCommitted { commit: Duration::from_millis(125) }.emit(),
+            "DEBUG",
+            "transaction committed",
+            ("commit_seconds", 0.125.into()),
+            &["surprisal_commit_seconds_count 1", "surprisal_commit_seconds_sum 0.125", "surprisal_transaction_commits_total 1"],
+        );
+        check(
+            || LagMeasured { records: 12 }.emit(),
+            "DEBUG",
+            "lag measured",
+            ("lag_records", 12.into()),
+            &["surprisal_consumer_lag_records 12"],
+        );
+    }
+
+    #[test]
+    fn what_a_person_should_look_at() {
+        check(
+            || BlockRefused { events: 32 }.emit(),
+            "WARN",
+            "events scored but not learnt: the posterior would not have been finite",
+            ("events", 32.into()),
+            &["surprisal_refused_events_total 32"],
+        );
+        check(
+            || DeadLettersWritten { reason: Reason::TooDeep, count: 2 }.emit(),
+            "WARN",
+            "records that cannot be scored went to the dead letters",
+            ("reason", "too_deep".into()),
+            &["surprisal_dead_letters_total{reason=\"too_deep\"} 2"],
+        );
+        check(
+            || TransactionAborted { reason: "timed out" }.emit(),
+            "WARN",
+            "transaction aborted; its records are read again",
+            ("reason", "timed out".into()),
+            &["surprisal_transaction_aborts_total 1"],
+        );
+        check(
+            || Restarted { reason: "fenced" }.emit(),
+            "WARN",
+            "all state is restored from the log",
+            ("reason", "fenced".into()),
+            &["surprisal_restarts_total 1"],
+        );
+    }
+
+    #[test]
+    fn partitions_that_come_and_go() {
+        let partitions = [Partition(0), Partition(3)];
+        let (assigned, revoked) =
+            (PartitionsAssigned { partitions: &partitions }, PartitionsRevoked { partitions: &partitions[1..] });
+        let lost = PartitionsLost { partitions: &partitions };
+        let samples = ["surprisal_assigned_partitions 2", "surprisal_rebalances_total 1"];
+        check(|| assigned.emit(), "INFO", "partitions assigned", ("partitions", "0, 3".into()), &samples);
+        let samples = ["surprisal_assigned_partitions -1", "surprisal_rebalances_total 1"];
+        check(|| revoked.emit(), "INFO", "partitions revoked", ("partitions", "3".into()), &samples);
+        let samples = ["surprisal_assigned_partitions -2", "surprisal_rebalances_total 1"];
+        check(|| lost.emit(), "WARN", "partitions lost", ("partitions", "0, 3".into()), &samples);
+        let (_, changed) = traces(|| {
+            assigned.emit();
+            revoked.emit();
+        });
+        assert_eq!(changed, ["surprisal_assigned_partitions 1", "surprisal_rebalances_total 2"]);
+        check(
+            || SnapshotRestored { partition: Partition(3), covers_to: Offset(40), relearn: 2 }.emit(),
+            "INFO",
+            "evidence restored from a snapshot",
+            ("covers_to", 40.into()),
+            &["surprisal_restores_total 1"],
+        );
+    }
+}
