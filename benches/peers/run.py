@@ -1,7 +1,7 @@
 """Surprisal beside Python programs of its kind: cost and quality on the same rows in the same order, in one run on one core.
 
-Costs are processor time, the median of repeats. Every row is scored before it is learnt, by all but IsolationForest, which is
-fitted to all of them beforehand. docs/benchmarks.md says what is measured and how to read it.
+Costs are processor time, the median of repeats (of the ranking peers: one run). Every row is scored before it is learnt, by all but
+IsolationForest, which is fitted to all of them beforehand. docs/benchmarks.md says what is measured and how to read it.
 """
 
 import os
