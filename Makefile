@@ -30,7 +30,7 @@ scoreboard: rust
 	$(CARGO) run --release --quiet -- scoreboard --data $(DATA) --output target/scoreboard.json $(ARGS)
 
 bench-peers: rust
-	$(call need,$(PYTHON),install Python 3.10 or later with its venv module)
+	$(call need,$(PYTHON),install Python 3.11 or later with its venv module)
 	test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --requirement benches/peers/requirements.txt
 	$(VENV)/bin/python benches/peers/run.py $(ARGS)
