@@ -59,7 +59,7 @@ pub struct MixtureConfig {
     /// Concentration α of the Dirichlet process: the larger, the sooner a component is split. Above 0. Default: 1.0.
     #[serde(deserialize_with = "values::positive")]
     pub concentration: f64,
-    /// A component with a smaller share of all events is learnt, but not yet taken for normal life: 0 or more, below 1. Default: 0.05.
+    /// A component with a smaller share of all events is learnt, but not yet taken for normal life: 0 or more, below 1. Default: 0.07.
     #[serde(deserialize_with = "values::share")]
     pub rare: f64,
     /// How many events the expected variance of a number within a component is worth. Above 0. Default: 200.
@@ -69,7 +69,7 @@ pub struct MixtureConfig {
 
 impl Default for MixtureConfig {
     fn default() -> Self {
-        Self { components: 16, covariance: Covariance::default(), concentration: 1.0, rare: 0.05, scale_prior_events: 200.0 }
+        Self { components: 16, covariance: Covariance::default(), concentration: 1.0, rare: 0.07, scale_prior_events: 200.0 }
     }
 }
 

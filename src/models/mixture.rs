@@ -84,7 +84,7 @@ impl Default for MixtureConfig {
             components: 16,
             covariance: Covariance::Diagonal,
             concentration: 1.0,
-            rare: 0.05,
+            rare: 0.07,
             scale_prior_events: 200.0,
             standards: BTreeMap::new(),
         }

@@ -18,6 +18,9 @@ use crate::dist::normal_gamma::NormalGamma;
 use crate::dist::special::{LN_TAU, digamma, ln_gamma_half_step};
 use crate::models::NotFinite;
 
+/// Share of all events that is held by components not known, at most.
+const MOST_UNKNOWN: f64 = 1.0 / 3.0;
+
 /// Stick-breaking weights: `π_k = v_k Π_{j before k} (1 − v_j)`, `q(v_k) = Beta(1 + N_k, α + Σ_{j after k} N_j)`, in the order of size
 /// (Blei & Jordan 2006; sorting by size: Kurihara, Welling & Vlassis 2007).
 #[derive(Clone, Debug, PartialEq)]
@@ -251,6 +254,16 @@ pub struct MixturePosterior {
     tensors: Option<(ExpectationTensors, PredictiveTensors)>,
 }
 
+/// Which components are normal life: those that hold a share `rare` of all, and the largest. Of the others, the smallest are not
+/// known, as long as together they hold no more than [`MOST_UNKNOWN`]: where all kinds of events are small, small is normal.
+fn known(sizes: &[f64], rare: f64) -> Vec<bool> {
+    let total: f64 = sizes.iter().sum();
+    let no_larger = |size: f64| sizes.iter().filter(|other| **other <= size).sum::<f64>();
+    let unknown = |size: f64| size < rare * total && no_larger(size) <= MOST_UNKNOWN * total;
+    let largest = largest(sizes);
+    sizes.iter().enumerate().map(|(k, size)| k == largest || !unknown(*size)).collect()
+}
+
 impl MixturePosterior {
     pub(super) fn new(layout: &Layout, settings: &MixtureConfig, evidence: &MixtureEvidence) -> Result<Self, NotFinite> {
         if !evidence.is_finite() {
@@ -271,9 +284,7 @@ impl MixturePosterior {
         let sizes: Vec<f64> = components.iter().map(|component| component.events).collect();
         let single = settings.components == 1;
         let weights = if single { Weights::alone() } else { Weights::new(&sizes, settings.concentration) };
-        let largest = largest(&sizes);
-        let known: Vec<bool> =
-            (0..sizes.len()).map(|k| single || k == largest || sizes[k] >= settings.rare * evidence.total.events).collect();
+        let known = known(&sizes, settings.rare);
         let expectation = Expectation::new(&prior, &frame.live, &components, weights.expected_ln.clone())?;
         let (mut seen, mut ellipses, mut seen_weights, mut background) = (Vec::new(), Vec::new(), Vec::new(), weights.rest);
         for (k, component) in components.iter().enumerate() {
