@@ -381,3 +381,30 @@ impl MixturePosterior {
 pub fn largest(sizes: &[f64]) -> usize {
     (0..sizes.len()).rev().max_by(|a, b| sizes[*a].total_cmp(&sizes[*b])).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::known;
+
+    #[test]
+    fn what_holds_a_share_is_known_and_a_small_remainder_is_not() {
+        assert_eq!(known(&[60.0, 3.0, 36.0, 1.0], 0.05), [true, false, true, false]);
+        assert_eq!(known(&[60.0, 3.0, 36.0, 1.0], 0.0), [true; 4]);
+    }
+
+    #[test]
+    fn where_all_kinds_are_small_only_a_third_stays_unknown() {
+        // Fifty kinds of two percent each: none stands out as rare.
+        assert_eq!(known(&[2.0; 50], 0.05), [true; 50]);
+        // Sizes 1, 2, …, 30 of 465: the smallest seventeen hold 153, just under a third; the eighteenth would pass it.
+        let sizes: Vec<f64> = (1..=30).map(f64::from).collect();
+        let unknown = known(&sizes, 0.07).iter().filter(|known| !**known).count();
+        assert_eq!(unknown, 17);
+    }
+
+    #[test]
+    fn the_largest_is_always_known() {
+        assert_eq!(known(&[1.0], 0.9), [true]);
+        assert_eq!(known(&[1.0, 3.0], 0.9), [false, true]);
+    }
+}
