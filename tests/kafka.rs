@@ -19,7 +19,7 @@ use surprisal::stream::kafka::{KafkaStream, Settings, Start, Topics};
 use surprisal::stream::{Incoming, Outlet, Stream, StreamError};
 
 use support::broker::Broker;
-use support::topics::{chunks, create_topic, delete_before};
+use support::topics::{chunks, create_topic, delete_before, snapshot};
 
 /// How long anything may take before a test counts as hung.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -362,9 +362,8 @@ fn restoring_finds_the_latest_committed_snapshot_whole() {
     let run = first.run();
     let publish = |copier: &mut Copier, partition: i32, snapshot: &[u8], commit: bool| {
         copier.stream.begin().unwrap();
-        for (index, chunk) in chunks(snapshot, 300_000).iter().enumerate() {
-            let key = format!("model/{partition}/{index}");
-            copier.stream.send(Outlet::Posterior, Partition(partition), Some(key.as_bytes()), Some(chunk)).unwrap();
+        for (key, chunk) in chunks(partition, snapshot, 300_000) {
+            copier.stream.send(Outlet::Posterior, Partition(partition), Some(key.as_bytes()), Some(&chunk)).unwrap();
         }
         if commit {
             copier.stream.commit(&[]).unwrap();
@@ -372,11 +371,10 @@ fn restoring_finds_the_latest_committed_snapshot_whole() {
             copier.stream.abort().unwrap();
         }
     };
-    let snapshot = |seed: u8, bytes: usize| -> Vec<u8> { (0..bytes).map(|at| (at as u8).wrapping_mul(31) ^ seed).collect() };
-    publish(&mut first, 0, &snapshot(1, 2_000_000), true);
-    publish(&mut first, 0, &snapshot(2, 1_300_000), true); // more than one message may have, in five chunks instead of seven
-    publish(&mut first, 1, &snapshot(3, 10), true);
-    publish(&mut first, 0, &snapshot(4, 900_000), false);
+    publish(&mut first, 0, &snapshot(0, 1, 2_000_000), true);
+    publish(&mut first, 0, &snapshot(0, 2, 1_300_000), true); // more than one message may have, in five chunks instead of seven
+    publish(&mut first, 1, &snapshot(1, 3, 10), true);
+    publish(&mut first, 0, &snapshot(0, 4, 900_000), false);
     first.send(&run);
     first.commit(&run).unwrap();
     let (partition, next) = (run.partition, run.next);
@@ -390,8 +388,8 @@ fn restoring_finds_the_latest_committed_snapshot_whole() {
 
     let mut second = Copier::connect(settings(brokers, "restores", "b"));
     let restored = second.stream.restore(&[Partition(0), Partition(1)]).unwrap();
-    assert_eq!(restored[0].snapshot.as_deref(), Some(&snapshot(2, 1_300_000)[..]));
-    assert_eq!(restored[1].snapshot.as_deref(), Some(&snapshot(3, 10)[..]));
+    assert_eq!(restored[0].snapshot.as_deref(), Some(&snapshot(0, 2, 1_300_000)[..]));
+    assert_eq!(restored[1].snapshot.as_deref(), Some(&snapshot(1, 3, 10)[..]));
     assert_eq!(restored[partition.0 as usize].committed, Some(next));
     assert_eq!(restored[other.0 as usize].committed, None);
     assert!(restored.iter().all(|known| known.initial == Offset(0) && known.earliest == Offset(0)));
@@ -415,13 +413,14 @@ fn snapshots_of_others_arrive_while_the_loop_runs() {
     let [writer, reader] = &mut copiers;
     let partition = *writer.next.keys().next().unwrap();
     writer.stream.begin().unwrap();
-    let key = format!("model/{partition}/0");
-    writer.stream.send(Outlet::Posterior, partition, Some(key.as_bytes()), Some(&chunks(b"site", 100)[0])).unwrap();
+    let site = snapshot(partition.0, 1, 10);
+    let (key, chunk) = &chunks(partition.0, &site, 100)[0];
+    writer.stream.send(Outlet::Posterior, partition, Some(key.as_bytes()), Some(chunk)).unwrap();
     writer.stream.commit(&[]).unwrap();
     loop {
         assert!(Instant::now() < deadline, "no snapshot");
-        if let Some(Incoming::Snapshot(snapshot)) = reader.stream.next(WAIT).unwrap() {
-            assert_eq!(snapshot, b"site");
+        if let Some(Incoming::Snapshot(found)) = reader.stream.next(WAIT).unwrap() {
+            assert_eq!(found, site);
             break;
         }
     }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use statrs::function::gamma::ln_gamma;
-use surprisal::engine::block_len;
+use surprisal::engine::{Engine, Learning, block_len};
 use surprisal::features::{Column, Kind, Rows, RowsView, Schema};
 use surprisal::models::mixture::evidence::MixtureEvidence;
 use surprisal::models::mixture::{Covariance, Mixture, MixtureConfig, MixtureError, Standard};
 use surprisal::models::{Evidence, Model};
-use surprisal::record::{Offset, Partition};
+use surprisal::record::{Head, Offset, Partition, Run};
 
 /// The `index`-th of a fixed sequence of uniform numbers in (0, 1), as in tests/golden/mixture.py.
 fn uniform(index: u64) -> f64 {
@@ -593,6 +593,50 @@ fn merged_components_stay_merged_in_any_order() {
     assert_eq!(names(&forward), names(&backward));
     assert_same(&forward, &backward);
     assert_close(forward.components().map(|(_, events)| events).sum(), forward.events(), 1e-9);
+}
+
+/// Inside the engine: however records arrive, and after a restart from a snapshot, each event gets the same score.
+#[test]
+fn arrival_and_restarts_change_no_score() {
+    let rows = clusters(3_000, true, 1.0);
+    let columns = schema(&[Kind::Number; 4]);
+    let model = numbers(4, MixtureConfig::default());
+    let learning = Learning { half_life_events: 2_000.0, max_block: 256 };
+    let run = |from: usize, to: usize| {
+        let mut run = Run::new(Partition(0), Offset(from as i64), 4);
+        run.heads.extend((from..to).map(|at| Head { offset: Offset(at as i64), timestamp_ms: None, key: None }));
+        run.rows.extend(rows.view().slice(from..to), &[]);
+        run.next = Offset(to as i64);
+        run
+    };
+    let scores = |engine: &mut Engine<Mixture>, from: usize, to: usize| {
+        let ready = engine.step(vec![run(from, to)]).unwrap();
+        let scores: Vec<f64> = ready.scores().map(|(_, _, score)| score.surprisal).collect();
+        ready.advance(true);
+        scores
+    };
+    let mut whole = Engine::new(model.clone(), &columns, learning).unwrap();
+    whole.assign(Partition(0), None, None, Offset(0)).unwrap();
+    let expected = scores(&mut whole, 0, 3_000);
+
+    let mut engine = Engine::new(model.clone(), &columns, learning).unwrap();
+    engine.assign(Partition(0), None, None, Offset(0)).unwrap();
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < 3_000 {
+        let to = 3_000.min(at + 1 + at * 7 % 190);
+        found.extend(scores(&mut engine, at, to));
+        if found.len() > 1_700 && at <= 1_700 {
+            // Stop, and go on from what was published.
+            let mut site = engine.sites().next().unwrap().1.clone();
+            site.evidence = model.restore(&site.evidence.tensors()).unwrap();
+            engine = Engine::new(model.clone(), &columns, learning).unwrap();
+            let from = engine.assign(Partition(0), Some(site), Some(Offset(to as i64)), Offset(0)).unwrap().0 as usize;
+            assert!(scores(&mut engine, from, to).is_empty());
+        }
+        at = to;
+    }
+    assert_eq!(found, expected);
+    assert!(engine.evidence().components().count() > 2);
 }
 
 /// With its arithmetic done as tensors the model says the same.

@@ -22,16 +22,20 @@ use self::scores::ScoreReader;
 use super::AppError;
 use super::report::Report;
 use super::service::{serve, stop_on_signals};
+use super::stream_settings;
 use crate::cli::DemoArgs;
 use crate::config::{Config, Environment};
 use crate::pipeline::Committed;
-use crate::stream::StreamError;
+use crate::stream::{StreamError, kafka};
 use crate::telemetry::Health;
 use crate::telemetry::http::Server;
 use crate::telemetry::metrics::Metrics;
 
 /// Events sent and not yet scored: so many fit into the broker's 5 MiB a partition, scores included.
 const WINDOW: usize = 8192;
+
+/// Records in a transaction: some, so that sending, scoring and reading overlap within the window.
+const COMMIT: usize = WINDOW / 4;
 
 /// Runs the command.
 pub fn run(arguments: &DemoArgs) -> Result<(), AppError> {
@@ -58,13 +62,20 @@ pub fn run(arguments: &DemoArgs) -> Result<(), AppError> {
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signals(&runtime, Arc::clone(&stop))?;
     println!("Replaying {total} events of {} into `{}` at {brokers}", data.name(), topics.events);
+    if arguments.brokers.is_some() {
+        println!("The topics `{}` and beside it stay when the demo is over", topics.events);
+    }
     println!("Metrics are served at http://{}/metrics", server.address());
 
     let (committed, commits) = mpsc::channel();
     let service = thread::spawn({
-        let (config, stop) = (config.clone(), Arc::clone(&stop));
-        move || serve(&config, health, &stop, &mut |report| drop(committed.send(report.clone())))
+        let (config, health, stop) = (config.clone(), health.clone(), Arc::clone(&stop));
+        let settings = kafka::Settings { check_posterior: embedded.is_none(), ..stream_settings(&config.model.id, &config.kafka) };
+        move || serve(&config, settings, health, &stop, &mut |report| drop(committed.send(report.clone())))
     });
+    while !health.is_ready() && !service.is_finished() && !stop.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(10));
+    }
     let replayed = follow(&data, total, &brokers, &topics, &commits, &service, &stop);
     if replayed.is_ok() && arguments.serve && !stop.load(Ordering::Relaxed) {
         println!("Still serving; stop with Ctrl-C");
@@ -95,13 +106,12 @@ fn follow(
     stop: &AtomicBool,
 ) -> Result<Report, AppError> {
     let bar = ProgressBar::new(total as u64);
-    let style = ProgressStyle::with_template("{bar:32} {pos}/{len} {per_sec:>14} {msg}");
+    let style = ProgressStyle::with_template("{bar:32} {pos:>6}/{len} {msg}");
     bar.set_style(style.map_err(|error| AppError::Unusable(error.to_string()))?);
     let mut replay = Replay::new(data, total, brokers, &topics.events)?;
     let mut reader = ScoreReader::open(brokers, &topics.scores)?;
     let (mut dead, mut lag, mut recent) = (0, 0, f64::NAN);
     let started = Instant::now();
-    let mut first = None;
     while reader.len() + dead < total {
         if service.is_finished() || stop.load(Ordering::Relaxed) {
             bar.abandon();
@@ -114,11 +124,11 @@ fn follow(
             lag = report.lag_records.unwrap_or(lag);
             if report.scored > 0 {
                 recent = report.surprisal_sum / report.scored as f64;
-                first.get_or_insert_with(Instant::now);
             }
         }
         bar.set_position((reader.len() + dead) as u64);
-        bar.set_message(format!("lag {lag:>6} records   mean surprisal {recent:7.3} nats"));
+        let rate = (reader.len() + dead) as f64 / started.elapsed().as_secs_f64();
+        bar.set_message(format!("{rate:>7.0} events/s   lag {lag:>5} records   mean surprisal {recent:6.3} nats"));
     }
     bar.finish();
     let seconds = started.elapsed().as_secs_f64();
@@ -161,7 +171,8 @@ fn config(data: &Data, brokers: &str, topics: &Topics) -> Result<Config, AppErro
     let Topics { events, scores, posterior, dead_letters } = topics;
     let mut text = format!(
         "[model]\nid = \"demo\"\n[kafka]\nbrokers = \"{brokers}\"\ngroup = \"{events}\"\nevents = \"{events}\"\nscores = \"{scores}\"\n\
-         posterior = \"{posterior}\"\ndead_letters = \"{dead_letters}\"\n[http]\nlisten = \"127.0.0.1:0\"\n"
+         posterior = \"{posterior}\"\ndead_letters = \"{dead_letters}\"\n\
+         commit_max_events = {COMMIT}\n[http]\nlisten = \"127.0.0.1:0\"\n"
     );
     for column in data.columns() {
         text.push_str(&format!("[[columns]]\nname = \"{column}\"\nkind = \"number\"\n"));

@@ -27,17 +27,23 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     tracing::info!(address = %server.address(), "metrics are served");
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signals(&runtime, Arc::clone(&stop))?;
-    let served = serve(config, health, &stop, &mut |_| {});
+    let settings = stream_settings(&config.model.id, &config.kafka);
+    let served = serve(config, settings, health, &stop, &mut |_| {});
     runtime.block_on(server.stop());
     served
 }
 
 /// Runs the loop on Kafka until `stop` says so.
-pub fn serve(config: &Config, health: Health, stop: &AtomicBool, observe: &mut dyn FnMut(&Committed)) -> Result<(), AppError> {
+pub fn serve(
+    config: &Config,
+    stream: kafka::Settings,
+    health: Health,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(&Committed),
+) -> Result<(), AppError> {
     let Config { model: model_config, schema, kafka, .. } = config;
     let model = model(schema, &model_config.mixture)?;
-    let settings = stream_settings(&model_config.id, kafka);
-    let stream = KafkaStream::connect(settings, Arc::new(decoder(schema, kafka)), schema.width())?;
+    let stream = KafkaStream::connect(stream, Arc::new(decoder(schema, kafka)), schema.width())?;
     let settings = loop_settings(&model_config.id, kafka);
     let clock = SystemClock::default();
     let pipeline = Pipeline::new(model, schema.clone(), model_config.learning(), settings, stream, clock, health)?;

@@ -11,6 +11,7 @@
 //!
 //! Owns beliefs and their arithmetic; holds no state beside its configuration.
 
+mod discrete;
 pub mod evidence;
 mod frame;
 mod full;
@@ -283,7 +284,7 @@ impl Model for Mixture {
             }
         }
         let numbers = kernel::moments(&batch, &ones, &vec![0.0; self.layout.numbers.len()]).remove(0);
-        news.total = batch.frame.restore(posterior::gather(&batch, &ones, 0, Numbers::Diagonal(numbers)));
+        news.total = batch.frame.restore(discrete::gather(&batch, &ones, 0, Numbers::Diagonal(numbers)));
         news.recent = recent::Recent::new(self.cells(&batch, rows), self.layout.width());
         news.search.rows = rows.len() as i64;
         news.search.latest = Some(ComponentId { partition: birthplace.0, offset: birthplace.1 });

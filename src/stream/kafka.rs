@@ -14,12 +14,6 @@ mod restore;
 mod settings;
 mod topics;
 
-/// The wire contract's messages.
-#[allow(dead_code, missing_docs, clippy::all, reason = "generated")]
-mod wire {
-    include!(concat!(env!("OUT_DIR"), "/surprisal.v1.rs"));
-}
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -225,7 +219,7 @@ impl KafkaStream {
                 },
                 Err(error) => error,
             };
-            if left.is_zero() || topics::is_final(&error) {
+            if left.is_zero() || fault::is_final(&error) {
                 return Err(restore::asking("the group's committed offsets", &error, &self.complaints));
             }
             std::thread::sleep(Duration::from_millis(20));

@@ -3,10 +3,12 @@
 use std::future::Future;
 use std::time::Duration;
 
+use prost::Message as _;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
+use surprisal::codec::wire::proto;
 
 /// Creates a topic, which must not exist.
 pub fn create_topic(brokers: &str, name: &str, partitions: i32, properties: &[(&str, &str)]) {
@@ -32,33 +34,27 @@ fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// Cuts a snapshot into encoded chunks, written out by hand: a second implementation of the wire contract.
-pub fn chunks(snapshot: &[u8], bytes: usize) -> Vec<Vec<u8>> {
+/// A snapshot of `model`, as it is on the wire: its content is of about `bytes` bytes that follow from `seed`.
+pub fn snapshot(partition: i32, seed: u64, bytes: usize) -> Vec<u8> {
+    let data = (0..bytes).map(|at| (at as u8).wrapping_mul(31) ^ seed as u8).collect();
+    let evidence = vec![proto::Tensor { data, ..Default::default() }];
+    proto::Snapshot { model_id: "model".into(), partition, step: seed, evidence, ..Default::default() }.encode_to_vec()
+}
+
+/// The chunks of a snapshot of `model`, with their keys, cut by hand.
+pub fn chunks(partition: i32, snapshot: &[u8], bytes: usize) -> Vec<(String, Vec<u8>)> {
     let parts: Vec<&[u8]> = snapshot.chunks(bytes).collect();
-    let checksum = xxhash_rust::xxh3::xxh3_64(snapshot);
-    let encode = |(index, data): (usize, &&[u8])| {
-        let mut chunk = vec![1 << 3, 1]; // schema_version = 1
-        field(&mut chunk, 2, index as u64);
-        field(&mut chunk, 3, parts.len() as u64);
-        chunk.push(4 << 3 | 1);
-        chunk.extend_from_slice(&checksum.to_le_bytes());
-        chunk.push(5 << 3 | 2);
-        varint(&mut chunk, data.len() as u64);
-        chunk.extend_from_slice(data);
-        chunk
+    let chunk = |(index, data): (u32, &&[u8])| {
+        let chunk = proto::SnapshotChunk {
+            schema_version: 1,
+            model_id: "model".into(),
+            partition,
+            index,
+            count: parts.len() as u32,
+            checksum: xxhash_rust::xxh3::xxh3_64(snapshot),
+            data: data.to_vec(),
+        };
+        (format!("model/{partition}/{index}"), chunk.encode_to_vec())
     };
-    parts.iter().enumerate().map(encode).collect()
-}
-
-fn field(out: &mut Vec<u8>, number: u8, value: u64) {
-    out.push(number << 3);
-    varint(out, value);
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
+    (0..).zip(&parts).map(chunk).collect()
 }

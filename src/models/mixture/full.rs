@@ -189,10 +189,10 @@ impl WithSimd for Squares<'_> {
         let mut gaps = vec![[0.0; LANES]; dim];
         let mut out = Vec::with_capacity(batch.groups);
         for group in 0..batch.groups {
-            for d in 0..dim {
+            for (d, gap) in gaps.iter_mut().enumerate() {
                 let z = &batch.standard[d * batch.stride + group];
                 for i in 0..LANES {
-                    gaps[d][i] = (z[i] - ellipse.belief.mean[d]) * ellipse.live[d];
+                    gap[i] = (z[i] - ellipse.belief.mean[d]) * ellipse.live[d];
                 }
             }
             let mut square = [0.0; LANES];

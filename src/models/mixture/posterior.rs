@@ -3,19 +3,19 @@
 use candle_core::Device;
 
 use super::MixtureConfig;
+use super::discrete::{Discrete, gather, posteriors};
 use super::evidence::{ComponentId, MixtureEvidence};
-use super::frame::{Batch, Frame, Layout, MISSING};
+use super::frame::{Batch, Frame, Layout};
 use super::full::{self, Density, Ellipse};
 use super::kernel::{self, Gaussians, Matrix, Students};
 use super::prior::Prior;
-use super::statistics::{Moments, Numbers, Statistics, Sum};
+use super::statistics::{Moments, Numbers, Statistics};
 use super::tensor::{ExpectationTensors, PredictiveTensors};
 use super::vocabulary::Vocabulary;
 use crate::dist::beta::Beta;
 use crate::dist::dirichlet;
-use crate::dist::gamma::Gamma;
 use crate::dist::normal_gamma::NormalGamma;
-use crate::dist::special::{LN_TAU, digamma, ln_gamma, ln_gamma_half_step};
+use crate::dist::special::{LN_TAU, digamma, ln_gamma_half_step};
 use crate::models::NotFinite;
 
 /// Stick-breaking weights: `π_k = v_k Π_{j before k} (1 − v_j)`, `q(v_k) = Beta(1 + N_k, α + Σ_{j after k} N_j)`, in the order of size
@@ -58,120 +58,6 @@ impl Weights {
     pub fn alone() -> Self {
         Self { expected_ln: vec![0.0], mean: vec![1.0], rest: 0.0, kl: 0.0 }
     }
-}
-
-/// What components expect of the columns that are no numbers: a row a component, in each table.
-#[derive(Clone, Debug)]
-struct Discrete {
-    counts: Vec<Vec<Rate>>,
-    /// Log masses of (false, true) `[columns][rows]`.
-    booleans: Vec<Vec<[f64; 2]>>,
-    /// Log masses `[columns][rows][slots]`.
-    categories: Vec<Vec<Vec<f64>>>,
-}
-
-/// Log masses of a count.
-#[derive(Clone, Debug)]
-enum Rate {
-    /// `x · E ln λ − E λ − ln x!`.
-    Expected(Gamma),
-    /// Negative binomial, with the first masses at hand.
-    Predictive(Gamma, Vec<f64>),
-}
-
-/// Counts below this have their predictive mass at hand.
-const AT_HAND: usize = 64;
-
-impl Rate {
-    fn predictive(gamma: Gamma) -> Self {
-        let total = (gamma.rate + 1.0).ln();
-        let mut mass = gamma.predictive_log_mass(0.0);
-        let mut masses = Vec::with_capacity(AT_HAND);
-        for x in 0..AT_HAND {
-            masses.push(mass);
-            // p(x + 1) / p(x) = (a + x) / ((x + 1)(b + 1)).
-            mass += ((gamma.shape + x as f64) / (x as f64 + 1.0)).ln() - total;
-        }
-        Self::Predictive(gamma, masses)
-    }
-}
-
-impl Discrete {
-    fn expected(prior: &Prior, components: &[Statistics]) -> Self {
-        let (rates, chances) = posteriors(prior, components);
-        let ln = |chance: &Beta| {
-            let [yes, no] = chance.expected_statistics();
-            [no, yes]
-        };
-        Self {
-            counts: rates.into_iter().map(|column| column.into_iter().map(Rate::Expected).collect()).collect(),
-            booleans: chances.iter().map(|column| column.iter().map(ln).collect()).collect(),
-            categories: values(prior, components, dirichlet::expected_ln),
-        }
-    }
-
-    /// The last row is the background, if there is to be one.
-    fn predictive(prior: &Prior, components: &[Statistics], background: bool) -> Self {
-        let (rates, chances) = posteriors(prior, components);
-        let ln = |chance: &Beta| {
-            let [yes, no] = chance.predictive_log_mass();
-            [no, yes]
-        };
-        let mut tables = Self {
-            counts: rates.into_iter().map(|column| column.into_iter().map(Rate::predictive).collect()).collect(),
-            booleans: chances.iter().map(|column| column.iter().map(ln).collect()).collect(),
-            categories: values(prior, components, dirichlet::predictive_log_mass),
-        };
-        if background {
-            tables.counts.iter_mut().zip(&prior.rates).for_each(|(column, rate)| column.push(Rate::predictive(*rate)));
-            tables.booleans.iter_mut().for_each(|column| column.push([0.5_f64.ln(); 2]));
-            for (column, values) in tables.categories.iter_mut().zip(&prior.values) {
-                column.push(vec![-(values.len() as f64).ln(); values.len()]);
-            }
-        }
-        tables
-    }
-
-    fn add_to(&self, batch: &Batch, log: &mut Matrix) {
-        let (counts, booleans) = batch.sums.split_at(self.counts.len());
-        for (cells, rates) in counts.iter().zip(&self.counts) {
-            for (event, &x) in cells.iter().enumerate().filter(|(_, x)| !x.is_nan()) {
-                let base = ln_gamma(x + 1.0);
-                for (row, rate) in rates.iter().enumerate() {
-                    *log.at(row, event) += match rate {
-                        Rate::Expected(gamma) => x * gamma.expected_ln() - gamma.mean() - base,
-                        Rate::Predictive(_, masses) if x < AT_HAND as f64 => masses[x as usize],
-                        Rate::Predictive(gamma, _) => gamma.predictive_log_mass(x),
-                    };
-                }
-            }
-        }
-        for (cells, chances) in booleans.iter().zip(&self.booleans) {
-            for (event, x) in cells.iter().enumerate().filter(|(_, x)| !x.is_nan()) {
-                let side = usize::from(*x != 0.0);
-                chances.iter().enumerate().for_each(|(row, chance)| *log.at(row, event) += chance[side]);
-            }
-        }
-        for (slots, masses) in batch.categories.iter().zip(&self.categories) {
-            for (event, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != MISSING) {
-                masses.iter().enumerate().for_each(|(row, masses)| *log.at(row, event) += masses[*slot]);
-            }
-        }
-    }
-}
-
-/// Posteriors of counts and of booleans, `[columns][components]`.
-fn posteriors(prior: &Prior, components: &[Statistics]) -> (Vec<Vec<Gamma>>, Vec<Vec<Beta>>) {
-    let split = prior.rates.len();
-    let of = |at: usize| components.iter().map(move |component| component.sums[at]);
-    let rates = prior.rates.iter().enumerate().map(|(c, rate)| of(c).map(|seen| rate.observe(seen.count, seen.sum)).collect());
-    let chance = |(c, chance): (usize, &Beta)| of(split + c).map(|seen| chance.observe(seen.count, seen.sum)).collect();
-    (rates.collect(), prior.chances.iter().enumerate().map(chance).collect())
-}
-
-fn values(prior: &Prior, components: &[Statistics], mass: impl Fn(&[f64]) -> Vec<f64>) -> Vec<Vec<Vec<f64>>> {
-    let column = |c| components.iter().map(|component| mass(&prior.observe_values(c, component))).collect();
-    (0..prior.values.len()).map(column).collect()
 }
 
 /// What learning needs: expected log densities of all components.
@@ -258,33 +144,6 @@ impl Expectation {
     }
 }
 
-/// Statistics of the columns that are no numbers, under one row of responsibilities, put together with those of `numbers`.
-pub fn gather(batch: &Batch, responsibilities: &Matrix, row: usize, numbers: Numbers) -> Statistics {
-    let weights = responsibilities.row(row).as_flattened();
-    let sum = |cells: &Vec<f64>| {
-        let mut sum = Sum::default();
-        for (x, weight) in cells.iter().zip(weights).filter(|(x, _)| !x.is_nan()) {
-            sum.count += weight;
-            sum.sum += weight * x;
-        }
-        sum
-    };
-    let slots = |cells: &Vec<usize>| {
-        let last = cells.iter().copied().filter(|slot| *slot != MISSING).max().unwrap_or(0);
-        let mut counts = vec![0.0; last + 1];
-        for (slot, weight) in cells.iter().zip(weights).filter(|(slot, _)| **slot != MISSING) {
-            counts[*slot] += weight;
-        }
-        counts
-    };
-    Statistics {
-        events: kernel::total(responsibilities.row(row)),
-        numbers,
-        sums: batch.sums.iter().map(sum).collect(),
-        categories: batch.categories.iter().map(slots).collect(),
-    }
-}
-
 fn ellipse(prior: &Prior, cloud: &super::statistics::Cloud, live: &[bool]) -> Result<Ellipse, NotFinite> {
     Ellipse::new(prior.observe_numbers(cloud), live)
         .map_err(|_| NotFinite { quantity: "the determinant of a component's covariance".into() })
@@ -308,30 +167,28 @@ pub struct Predictive {
 }
 
 impl Predictive {
+    /// `ellipses` are those of the known components, if numbers are joint.
     fn new(
         prior: &Prior,
         live: &[bool],
         known: &[Statistics],
+        ellipses: Vec<Ellipse>,
         weights: &[f64],
         background: Option<f64>,
-    ) -> Result<Self, NotFinite> {
+    ) -> Self {
         let dim = live.len();
         let mut students = Students { dim, ..Students::default() };
-        let mut ellipses = Vec::new();
         for component in known {
-            match &component.numbers {
-                Numbers::Diagonal(columns) => {
-                    let beliefs = columns.iter().enumerate().map(|(d, column)| prior.observe_number(d, column));
-                    push_students(&mut students, live, beliefs);
-                }
-                Numbers::Full(cloud) => ellipses.push(ellipse(prior, cloud, live)?),
+            if let Numbers::Diagonal(columns) = &component.numbers {
+                let beliefs = columns.iter().enumerate().map(|(d, column)| prior.observe_number(d, column));
+                push_students(&mut students, live, beliefs);
             }
         }
         if background.is_some() {
             push_students(&mut students, live, (0..dim).map(|_| background_number()));
         }
         let ln_weights = weights.iter().copied().chain(background).map(f64::ln).collect();
-        Ok(Self { ln_weights, students, ellipses, discrete: Discrete::predictive(prior, known, background.is_some()) })
+        Self { ln_weights, students, ellipses, discrete: Discrete::predictive(prior, known, background.is_some()) }
     }
 
     /// `ln Σ weight · density` of each event, in standard units.
@@ -417,18 +274,21 @@ impl MixturePosterior {
         let largest = largest(&sizes);
         let known: Vec<bool> =
             (0..sizes.len()).map(|k| single || k == largest || sizes[k] >= settings.rare * evidence.total.events).collect();
-        let (mut seen, mut seen_weights, mut background) = (Vec::new(), Vec::new(), weights.rest);
+        let expectation = Expectation::new(&prior, &frame.live, &components, weights.expected_ln.clone())?;
+        let (mut seen, mut ellipses, mut seen_weights, mut background) = (Vec::new(), Vec::new(), Vec::new(), weights.rest);
         for (k, component) in components.iter().enumerate() {
             if known[k] {
                 seen.push(component.clone());
                 seen_weights.push(weights.mean[k]);
+                if let Expected::Full(all) = expectation.numbers() {
+                    ellipses.push(all[k].clone());
+                }
             } else {
                 background += weights.mean[k];
             }
         }
         let background = (!single).then_some(background);
-        let expectation = Expectation::new(&prior, &frame.live, &components, weights.expected_ln.clone())?;
-        let predictive = Predictive::new(&prior, &frame.live, &seen, &seen_weights, background)?;
+        let predictive = Predictive::new(&prior, &frame.live, &seen, ellipses, &seen_weights, background);
         Ok(Self {
             vocabularies: evidence.vocabularies.clone(),
             frame,

@@ -80,7 +80,7 @@ pub fn reorganise(layout: &Layout, config: &MixtureConfig, rest: &MixtureEvidenc
     prune(&posterior, site);
 }
 
-/// Splits one component, in turn by size, if the last rows say so. `None` if it stays whole.
+/// Splits one component, in turn by size from the largest, if the last rows say so. `None` if it stays whole.
 fn split(
     layout: &Layout,
     config: &MixtureConfig,
@@ -90,7 +90,7 @@ fn split(
 ) -> Option<()> {
     let mut order: Vec<usize> = (0..posterior.ids.len()).collect();
     order.sort_by(|a, b| posterior.components[*b].events.total_cmp(&posterior.components[*a].events));
-    let parent = order[site.search.searches as usize % order.len()];
+    let parent = order[(site.search.searches - 1).max(0) as usize % order.len()];
     let cells = site.recent.cells();
     let rows = 0..cells.len() / layout.width();
     let members: Vec<usize> = rows.filter(|row| responsibilities.get(parent, *row) > 0.5).collect();
@@ -264,8 +264,11 @@ fn forget(rest: &MixtureEvidence, site: &mut MixtureEvidence) {
             let known = rest.vocabularies[column].slot(vocabulary.text(slot));
             known.map_or(0.0, |slot| rest.total.slot(column, slot + 1))
         };
-        let kept: Vec<bool> =
-            (0..vocabulary.len()).map(|s| site.total.slot(column, s + 1) + elsewhere(s) >= FORGOTTEN_TEXT).collect();
+        let remembered = |slot: usize| {
+            let here = site.total.slot(column, slot + 1);
+            here >= FORGOTTEN_TEXT || here + elsewhere(slot) >= FORGOTTEN_TEXT
+        };
+        let kept: Vec<bool> = (0..vocabulary.len()).map(remembered).collect();
         if kept.iter().all(|kept| *kept) {
             continue;
         }

@@ -9,10 +9,11 @@
 use candle_core::{D, Device, Result, Tensor};
 use nalgebra::{DMatrix, DVector};
 
+use super::discrete::gather;
 use super::frame::Batch;
 use super::full::{Density, Ellipse};
 use super::kernel::{Gaussians, Matrix, Students};
-use super::posterior::{Expectation, Expected, Predictive, gather};
+use super::posterior::{Expectation, Expected, Predictive};
 use super::statistics::{Cloud, Moments, Numbers, Statistics};
 use crate::dist::lanes::LANES;
 

@@ -74,6 +74,11 @@ pub(super) fn needs_a_person(code: Code) -> bool {
         )
 }
 
+/// Whether asking again can't bring another answer.
+pub(super) fn is_final(error: &KafkaError) -> bool {
+    error.rdkafka_error_code().is_some_and(needs_a_person)
+}
+
 /// Whether the brokers won't let this client in, or not do this.
 pub(super) fn is_denial(code: Code) -> bool {
     matches!(

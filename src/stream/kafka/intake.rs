@@ -90,10 +90,16 @@ impl ConsumerContext for Callbacks {
 impl Callbacks {
     /// Takes partitions over, silent until their reading is ordered.
     ///
-    /// Until then their position is offset 0, from which nothing is fetched while they are paused. It must not be a logical one:
-    /// looking up the log's end goes on behind a seek, whose offset its late answer then replaces.
+    /// Until then they are paused at the log's start, as a true offset: a fetch can slip out before the pause, and one from an offset
+    /// that isn't there would stop the partition for good. Nor may it be a logical offset: looking that up goes on behind a seek,
+    /// whose offset the late answer then replaces.
     fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &[Partition]) -> KafkaResult<()> {
-        let list = list(&self.topic, partitions.iter().map(|partition| (*partition, KafkaOffset::Offset(0))))?;
+        let deadline = Instant::now() + self.release_limit;
+        let mut starts = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            starts.push((*partition, KafkaOffset::Offset(self.earliest(consumer, *partition, deadline)?)));
+        }
+        let list = list(&self.topic, starts.into_iter())?;
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(&list)?,
             _ => consumer.assign(&list)?,
@@ -101,6 +107,18 @@ impl Callbacks {
         consumer.pause(&list)?;
         self.handover.grant(partitions.iter().copied());
         Ok(())
+    }
+
+    /// The first offset in the log.
+    fn earliest(&self, consumer: &BaseConsumer<Self>, partition: Partition, deadline: Instant) -> KafkaResult<i64> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match consumer.fetch_watermarks(&self.topic, partition.0, left) {
+                Ok((low, _)) => return Ok(low),
+                Err(error) if left.is_zero() || fault::is_final(&error) => return Err(error),
+                Err(_) => thread::sleep(IDLE), // a leader is being elected
+            }
+        }
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &[Partition]) -> KafkaResult<()> {

@@ -1,27 +1,23 @@
 //! Snapshots as the posterior topic has them, and ends of partitions.
 //!
-//! A snapshot is cut into chunks with keys `model_id/partition/chunk`, committed together. Compaction keeps each key's latest
-//! value, so that older snapshots can lack chunks and the latest one is whole. A snapshot counts only when all of its chunks
-//! are here and its checksum is right; until then the one before it does.
+//! The chunks of a snapshot are committed together. Compaction keeps each key's latest value, so that older snapshots can lack
+//! chunks and the latest one is whole. A snapshot counts only when all of its chunks are here and its checksum is right; until then
+//! the one before it does. What is in a snapshot is the codec's business.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use prost::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Message, Offset as KafkaOffset, TopicPartitionList};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::client::{Complaints, Plain};
+use super::fault;
 use super::settings::Settings;
-use super::wire::SnapshotChunk;
-use super::{fault, topics};
+use crate::codec::wire::{Assembler, WireError, parse_snapshot_key};
 use crate::record::{Offset, Partition};
 use crate::stream::StreamError;
 
-/// The version of `SnapshotChunk` that is read.
-const CHUNK_VERSION: u32 = 1;
 /// Messages taken in one go beside the loop's work.
 const BURST: usize = 256;
 /// How long to wait for messages while catching up.
@@ -31,12 +27,8 @@ const WAIT: Duration = Duration::from_millis(10);
 pub(super) struct Snapshots {
     consumer: BaseConsumer<Plain>,
     topic: String,
-    /// `model_id/`
-    prefix: String,
     reading: bool,
-    sites: BTreeMap<Partition, Assembly>,
-    /// Partitions whose snapshot has changed since it was last asked for.
-    changed: BTreeSet<Partition>,
+    shelf: Shelf,
 }
 
 impl Snapshots {
@@ -45,14 +37,7 @@ impl Snapshots {
             .snapshots()
             .create_with_context(plain)
             .map_err(|error| StreamError::Stop(format!("the reader of snapshots can't be made: {error}")))?;
-        Ok(Self {
-            consumer,
-            topic: settings.topics.posterior.clone(),
-            prefix: format!("{}/", settings.model_id),
-            reading: false,
-            sites: BTreeMap::new(),
-            changed: BTreeSet::new(),
-        })
+        Ok(Self { consumer, topic: settings.topics.posterior.clone(), reading: false, shelf: Shelf::new(&settings.model_id) })
     }
 
     /// Reads all that is in the topic now, transactions that are still open included: it waits for their end.
@@ -94,7 +79,7 @@ impl Snapshots {
 
     /// The latest whole snapshot of a partition.
     pub(super) fn latest(&self, partition: Partition) -> Result<Option<Vec<u8>>, StreamError> {
-        let Some(site) = self.sites.get(&partition) else { return Ok(None) };
+        let Some(site) = self.shelf.sites.get(&partition) else { return Ok(None) };
         match &site.refusal {
             Some(refusal) => Err(StreamError::Stop(format!(
                 "the snapshot of partition {partition} in `{}` can't be read: {refusal}",
@@ -106,8 +91,8 @@ impl Snapshots {
 
     /// A snapshot that has changed, of a partition that `wanted` approves of.
     pub(super) fn next_changed(&mut self, wanted: impl Fn(Partition) -> bool) -> Option<Vec<u8>> {
-        while let Some(partition) = self.changed.pop_first() {
-            let whole = self.sites.get(&partition).and_then(|site| site.whole.clone());
+        while let Some(partition) = self.shelf.changed.pop_first() {
+            let whole = self.shelf.sites.get(&partition).and_then(|site| site.whole.clone());
             if let Some(whole) = whole.filter(|_| wanted(partition)) {
                 return Some(whole);
             }
@@ -129,18 +114,14 @@ impl Snapshots {
 
     /// Whether there was anything.
     fn poll_once(&mut self, wait: Duration) -> Result<bool, StreamError> {
-        let Self { consumer, sites, changed, prefix, topic, .. } = self;
+        let Self { consumer, shelf, topic, .. } = self;
         match consumer.poll(wait) {
             None => Ok(false),
             Some(Ok(message)) => {
-                let place = message.key().and_then(|key| parse_key(key, prefix));
-                if let Some((partition, index)) = place
-                    && sites.entry(partition).or_default().take(index, message.payload())
+                if let Some(key) = message.key()
+                    && let Err(refusal) = shelf.take(key, message.payload())
                 {
-                    changed.insert(partition);
-                }
-                if place.is_some_and(|(partition, _)| sites[&partition].refusal.is_some()) {
-                    tracing::warn!(topic, offset = message.offset(), "a snapshot's chunk can't be read");
+                    tracing::warn!(topic, offset = message.offset(), "a snapshot's chunk can't be read: {refusal}");
                 }
                 Ok(true)
             }
@@ -154,75 +135,55 @@ impl Snapshots {
     }
 }
 
-/// The partition and chunk that a key of the model names.
-fn parse_key(key: &[u8], prefix: &str) -> Option<(Partition, u32)> {
-    let rest = std::str::from_utf8(key).ok()?.strip_prefix(prefix)?;
-    let (partition, chunk) = rest.split_once('/')?;
-    Some((Partition(partition.parse().ok()?), chunk.parse().ok()?))
+/// The latest whole snapshots of a model's partitions.
+#[derive(Debug)]
+struct Shelf {
+    model_id: String,
+    assembler: Assembler,
+    sites: BTreeMap<Partition, Site>,
+    /// Partitions whose snapshot has changed since it was last asked for.
+    changed: BTreeSet<Partition>,
 }
 
-/// A partition's snapshot on its way.
 #[derive(Debug, Default)]
-struct Assembly {
-    checksum: u64,
-    parts: Vec<Option<Vec<u8>>>,
+struct Site {
     /// The latest whole snapshot, encoded.
     whole: Option<Vec<u8>>,
     /// Why a later one can't be read.
-    refusal: Option<String>,
+    refusal: Option<WireError>,
 }
 
-impl Assembly {
-    /// Takes a chunk or its tombstone, and says whether there is a new whole snapshot.
-    fn take(&mut self, index: u32, payload: Option<&[u8]>) -> bool {
+impl Shelf {
+    fn new(model_id: &str) -> Self {
+        Self { model_id: model_id.into(), assembler: Assembler::default(), sites: BTreeMap::new(), changed: BTreeSet::new() }
+    }
+
+    /// Takes a message of the posterior topic. An error says why it is of no use; it is kept until a later snapshot is whole.
+    fn take(&mut self, key: &[u8], payload: Option<&[u8]>) -> Result<(), WireError> {
+        let Some((model_id, partition, index)) = parse_snapshot_key(key) else { return Ok(()) };
+        if model_id != self.model_id {
+            return Ok(());
+        }
         let Some(payload) = payload else {
             // The first chunk goes only with its snapshot; others because the next snapshot is shorter.
             if index == 0 {
-                *self = Self::default();
+                self.sites.remove(&partition);
+                self.changed.remove(&partition);
             }
-            return false;
+            return Ok(());
         };
-        match self.add(index, payload) {
-            Ok(()) => self.complete(),
+        match self.assembler.push(payload) {
+            Ok(None) => {}
+            Ok(whole) => {
+                self.sites.insert(partition, Site { whole, refusal: None });
+                self.changed.insert(partition);
+            }
             Err(refusal) => {
-                self.refusal = Some(refusal);
-                false
+                self.sites.entry(partition).or_default().refusal = Some(refusal.clone());
+                return Err(refusal);
             }
         }
-    }
-
-    fn add(&mut self, index: u32, payload: &[u8]) -> Result<(), String> {
-        let chunk = SnapshotChunk::decode(payload).map_err(|error| format!("chunk {index} isn't a SnapshotChunk: {error}"))?;
-        if chunk.schema_version != CHUNK_VERSION {
-            return Err(format!(
-                "chunk {index} has schema version {}, and this program knows version {CHUNK_VERSION}: it was written by another release",
-                chunk.schema_version
-            ));
-        }
-        if chunk.index != index || index >= chunk.count {
-            return Err(format!("the chunk with key {index} says that it is chunk {} of {}", chunk.index, chunk.count));
-        }
-        if chunk.checksum != self.checksum || chunk.count as usize != self.parts.len() {
-            self.checksum = chunk.checksum;
-            self.parts = vec![None; chunk.count as usize];
-        }
-        self.parts[index as usize] = Some(chunk.data);
         Ok(())
-    }
-
-    fn complete(&mut self) -> bool {
-        if self.parts.iter().any(Option::is_none) {
-            return false;
-        }
-        let whole: Vec<u8> = self.parts.drain(..).flatten().flatten().collect();
-        let right = xxh3_64(&whole) == self.checksum;
-        if right {
-            self.whole = Some(whole);
-            self.refusal = None;
-        } else {
-            self.refusal = Some("its checksum is wrong".into());
-        }
-        right
     }
 }
 
@@ -252,7 +213,7 @@ impl Ends {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.client.fetch_watermarks(topic, partition.0, left) {
                 Ok((low, high)) => return Ok((Offset(low), Offset(high))),
-                Err(error) if !left.is_zero() && !topics::is_final(&error) => std::thread::sleep(WAIT),
+                Err(error) if !left.is_zero() && !fault::is_final(&error) => std::thread::sleep(WAIT),
                 Err(error) => {
                     return Err(asking(&format!("the ends of `{topic}`/{partition}"), &error, &self.client.context().complaints));
                 }
@@ -270,76 +231,88 @@ pub(super) fn asking(what: &str, error: &KafkaError, complaints: &Complaints) ->
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use prost::Message as _;
+    use xxhash_rust::xxh3::xxh3_64;
 
-    fn chunks(snapshot: &[u8], size: usize) -> Vec<Vec<u8>> {
-        let parts: Vec<&[u8]> = snapshot.chunks(size).collect();
-        let encode = |(index, data): (usize, &&[u8])| {
-            SnapshotChunk {
-                schema_version: 1,
-                index: index as u32,
-                count: parts.len() as u32,
-                checksum: xxh3_64(snapshot),
-                data: data.to_vec(),
-            }
-            .encode_to_vec()
+    use super::*;
+    use crate::codec::wire::proto;
+
+    /// A snapshot of `model`, partition 3, in chunks of four bytes.
+    fn chunks(step: u64, kind: &str) -> (Vec<u8>, Vec<proto::SnapshotChunk>) {
+        let snapshot =
+            proto::Snapshot { model_id: "model".into(), model_kind: kind.into(), partition: 3, step, ..Default::default() };
+        let whole = snapshot.encode_to_vec();
+        let count = whole.len().div_ceil(4) as u32;
+        let chunk = |(index, data): (u32, &[u8])| proto::SnapshotChunk {
+            schema_version: 1,
+            model_id: "model".into(),
+            partition: 3,
+            index,
+            count,
+            checksum: xxh3_64(&whole),
+            data: data.to_vec(),
         };
-        parts.iter().enumerate().map(encode).collect()
+        let chunks = (0..).zip(whole.chunks(4)).map(chunk).collect();
+        (whole, chunks)
     }
 
-    fn feed(assembly: &mut Assembly, chunks: &[Vec<u8>], indices: impl IntoIterator<Item = usize>) -> usize {
-        indices.into_iter().filter(|index| assembly.take(*index as u32, Some(&chunks[*index]))).count()
+    fn feed<'a>(shelf: &mut Shelf, chunks: impl IntoIterator<Item = &'a proto::SnapshotChunk>) {
+        for chunk in chunks {
+            shelf.take(format!("model/3/{}", chunk.index).as_bytes(), Some(&chunk.encode_to_vec())).unwrap();
+        }
+    }
+
+    fn whole(shelf: &Shelf) -> Option<&[u8]> {
+        shelf.sites.get(&Partition(3))?.whole.as_deref()
     }
 
     #[test]
     fn the_newest_whole_snapshot_counts() {
-        let (old, new) = (chunks(b"an older snapshot", 4), chunks(b"a newer", 4));
-        let mut assembly = Assembly::default();
-        assert_eq!(feed(&mut assembly, &old, 0..5), 1);
-        assert_eq!(feed(&mut assembly, &new, [0]), 0);
-        assert_eq!(assembly.whole.as_deref(), Some(&b"an older snapshot"[..]), "half of a snapshot replaces nothing");
-        assert_eq!(feed(&mut assembly, &new, [1]), 1);
-        assert_eq!(assembly.whole.as_deref(), Some(&b"a newer"[..]));
+        let ((old, older), (new, newer)) = (chunks(1, "long-winded"), chunks(2, ""));
+        let mut shelf = Shelf::new("model");
+        feed(&mut shelf, &older);
+        assert_eq!(whole(&shelf), Some(&old[..]));
+        feed(&mut shelf, &newer[1..]);
+        assert_eq!(whole(&shelf), Some(&old[..]), "part of a snapshot replaces nothing");
+        feed(&mut shelf, &newer[..1]);
+        assert_eq!(whole(&shelf), Some(&new[..]));
+        assert_eq!(shelf.changed.pop_first(), Some(Partition(3)));
     }
 
     #[test]
     fn compaction_may_have_taken_chunks_of_older_snapshots() {
-        let (old, new) = (chunks(b"an older snapshot", 4), chunks(b"a newer one", 4));
-        let mut assembly = Assembly::default();
-        // The new one has three chunks, so that of the old one only the last two are left, or their tombstones.
-        assert_eq!(feed(&mut assembly, &old, [3, 4]), 0);
-        assert_eq!(feed(&mut assembly, &new, 0..3), 1);
-        assert!(!assembly.take(3, None) && !assembly.take(4, None));
-        assert_eq!(assembly.whole.as_deref(), Some(&b"a newer one"[..]));
-        assert!(!assembly.take(0, None));
-        assert_eq!(assembly.whole, None, "a tombstone of the first chunk removes the snapshot");
+        let ((_, older), (new, newer)) = (chunks(1, "long-winded"), chunks(2, ""));
+        let mut shelf = Shelf::new("model");
+        feed(&mut shelf, &older[newer.len()..]);
+        feed(&mut shelf, &newer);
+        assert_eq!(whole(&shelf), Some(&new[..]));
+        for index in newer.len()..older.len() {
+            shelf.take(format!("model/3/{index}").as_bytes(), None).unwrap();
+        }
+        assert_eq!(whole(&shelf), Some(&new[..]), "tombstones of chunks that a shorter snapshot doesn't have");
+        shelf.take(b"model/3/0", None).unwrap();
+        assert_eq!(whole(&shelf), None, "a tombstone of the first chunk removes the snapshot");
     }
 
     #[test]
-    fn what_is_damaged_or_of_another_version_is_refused() {
-        let whole = chunks(b"snapshot", 4);
-        let mut damaged = SnapshotChunk::decode(&whole[1][..]).unwrap();
-        damaged.data[0] ^= 1;
-        let mut other = SnapshotChunk::decode(&whole[1][..]).unwrap();
-        other.schema_version = 2;
-        for (bad, said) in
-            [(damaged.encode_to_vec(), "checksum"), (other.encode_to_vec(), "schema version 2"), (vec![7], "SnapshotChunk")]
-        {
-            let mut assembly = Assembly::default();
-            feed(&mut assembly, &whole, [0]);
-            assert!(!assembly.take(1, Some(&bad)));
-            assert_eq!(assembly.whole, None);
-            assert!(assembly.refusal.as_deref().is_some_and(|text| text.contains(said)), "{:?}", assembly.refusal);
-            assert_eq!(feed(&mut assembly, &whole, [0, 1]), 1, "a later one that is good counts");
-            assert_eq!(assembly.refusal, None);
-        }
+    fn a_snapshot_that_cannot_be_read_is_remembered_until_one_can() {
+        let (_, good) = chunks(1, "");
+        let mut bad = good[1].clone();
+        bad.data[0] ^= 1;
+        let mut shelf = Shelf::new("model");
+        feed(&mut shelf, good[..1].iter().chain(&good[2..]));
+        assert!(shelf.take(b"model/3/1", Some(&bad.encode_to_vec())).is_err());
+        assert!(shelf.sites[&Partition(3)].refusal.is_some() && whole(&shelf).is_none());
+        feed(&mut shelf, &good);
+        assert!(shelf.sites[&Partition(3)].refusal.is_none() && whole(&shelf).is_some());
     }
 
     #[test]
-    fn keys_of_other_models_are_not_ours() {
-        assert_eq!(parse_key(b"fraud/12/3", "fraud/"), Some((Partition(12), 3)));
-        for other in [&b"fraud/12"[..], b"fraud/12/3/4", b"fraud2/12/3", b"fraud/x/3", b"\xff"] {
-            assert_eq!(parse_key(other, "fraud/"), None);
+    fn snapshots_of_other_models_are_not_read() {
+        let mut shelf = Shelf::new("model");
+        for key in [&b"other/3/0"[..], b"model/3", b"model/x/0", b"\xff"] {
+            shelf.take(key, Some(b"?")).unwrap();
         }
+        assert!(shelf.sites.is_empty());
     }
 }

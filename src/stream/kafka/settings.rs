@@ -73,6 +73,8 @@ pub struct Settings {
     pub max_message_bytes: usize,
     /// Whether missing topics for results are created.
     pub create_topics: bool,
+    /// Whether the posterior topic's configuration is checked. A broker inside the process has none to tell.
+    pub check_posterior: bool,
     /// Replicas of topics that are created; `None` leaves it to the broker.
     pub replication_factor: Option<i32>,
     /// Any other property of librdkafka, for all clients. These come last, but can't replace the [`RESERVED`] ones.
@@ -114,6 +116,7 @@ impl Settings {
             max_buffered_records: 32_768,
             max_message_bytes: 1_000_000,
             create_topics: true,
+            check_posterior: true,
             replication_factor: None,
             properties: Vec::new(),
         }

@@ -55,7 +55,7 @@ pub(super) fn survey(settings: &Settings, client: &BaseConsumer<Plain>) -> Resul
                 creation_command(settings, topic, *outlet, wanted(*outlet, events))
             )));
         }
-        if *outlet == Outlet::Posterior && partitions.is_some() {
+        if *outlet == Outlet::Posterior && partitions.is_some() && settings.check_posterior {
             check_posterior(settings, &admin(settings, client)?)?;
         }
     }
@@ -92,11 +92,6 @@ fn wanted(outlet: Outlet, events: i32) -> i32 {
 fn admin(settings: &Settings, client: &BaseConsumer<Plain>) -> Result<AdminClient<Plain>, StreamError> {
     let admin = settings.admin().create_with_context(client.context().as_ref().clone());
     admin.map_err(|error| StreamError::Stop(format!("the Kafka admin client can't be made: {error}")))
-}
-
-/// Whether asking again can't bring another answer.
-pub(super) fn is_final(error: &KafkaError) -> bool {
-    error.rdkafka_error_code().is_some_and(fault::needs_a_person)
 }
 
 /// How many partitions a topic has, or `None` if there is no such topic.
