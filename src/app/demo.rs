@@ -70,7 +70,8 @@ pub fn run(arguments: &DemoArgs) -> Result<(), AppError> {
     let (committed, commits) = mpsc::channel();
     let service = thread::spawn({
         let (config, health, stop) = (config.clone(), health.clone(), Arc::clone(&stop));
-        let settings = kafka::Settings { check_posterior: embedded.is_none(), ..stream_settings(&config.model.id, &config.kafka) };
+        let settings =
+            kafka::Settings { check_posterior: embedded.is_none(), ..stream_settings(&config.model.id, &config.kafka) };
         move || serve(&config, settings, health, &stop, &mut |report| drop(committed.send(report.clone())))
     });
     while !health.is_ready() && !service.is_finished() && !stop.load(Ordering::Relaxed) {
