@@ -4,7 +4,6 @@
 //! is given here.
 
 mod backtest;
-mod clock;
 mod demo;
 mod evaluation;
 mod inspect;

@@ -4,6 +4,8 @@
 //! taken in since the last commit is scored, learnt and published together, and the engine advances only when the stream says that
 //! all of it was committed.
 
+mod clock;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,17 +18,7 @@ use crate::record::{Offset, Partition, Reason, Run};
 use crate::stream::{Incoming, Outlet, Stream, StreamError};
 use crate::telemetry::{Health, events};
 
-/// Where time comes from.
-pub trait Clock: Send {
-    /// Time since some fixed instant; never goes back.
-    fn monotonic(&self) -> Duration;
-
-    /// Milliseconds since 1970.
-    fn unix_ms(&self) -> i64;
-
-    /// Lets time pass.
-    fn pause(&self, time: Duration);
-}
+pub use clock::{Clock, SystemClock};
 
 /// When to commit, and under which names to publish.
 #[derive(Clone, Debug)]

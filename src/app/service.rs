@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::clock::SystemClock;
 use super::{AppError, loop_settings, model, stream_settings};
 use crate::codec::json::{JsonDecoder, Limits};
 use crate::config::{Config, KafkaConfig};
 use crate::features::Schema;
-use crate::pipeline::{Committed, Pipeline};
+use crate::pipeline::{Committed, Pipeline, SystemClock};
 use crate::stream::kafka::{self, KafkaStream};
 use crate::telemetry::Health;
 use crate::telemetry::http::Server;

@@ -1,9 +1,19 @@
-//! The machine's clocks.
+//! Time as the loop sees it.
 
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::pipeline::Clock;
+/// Where time comes from.
+pub trait Clock: Send {
+    /// Time since some fixed instant; never goes back.
+    fn monotonic(&self) -> Duration;
+
+    /// Milliseconds since 1970.
+    fn unix_ms(&self) -> i64;
+
+    /// Lets time pass.
+    fn pause(&self, time: Duration);
+}
 
 /// The machine's own time.
 #[derive(Clone, Copy, Debug)]

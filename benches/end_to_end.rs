@@ -1,9 +1,13 @@
-//! How much of a bare client's throughput is left: the Kafka stream beside a plain rdkafka loop, on the same topic of a real broker.
+//! How much of a bare client's throughput is left, on the same topic of a real broker, in the same run.
 //!
-//! Both read every event and write one 100-byte record for it, in transactions of about 100 ms. `EVENTS` sets how many.
+//! An event is a JSON object of eight numbers. *Bare* is a plain rdkafka loop that reads every event and writes one 100-byte record for
+//! it, in transactions of about 100 ms. *Stream* is our stream in place of the client, with nothing decoded. *Surprisal* is the whole
+//! program: decoding, a mixture of eight components, calibration, scores and snapshots. Rates are from the end of the first
+//! transaction to the end of the last. `EVENTS` sets how many events, `ROUNDS` how often each is run, in turn.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,11 +15,17 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{ClientConfig, Message, Offset as KafkaOffset, TopicPartitionList};
+use surprisal::codec::json::{JsonDecoder, Limits};
+use surprisal::codec::wire::Format;
 use surprisal::codec::{Decode, Decoded, Fault};
-use surprisal::features::Rows;
+use surprisal::engine::Learning;
+use surprisal::features::{Column, Kind, Rows, Schema};
+use surprisal::models::mixture::{Mixture, MixtureConfig};
+use surprisal::pipeline::{self, Committed, Pipeline, SystemClock};
 use surprisal::record::{Offset, Partition};
 use surprisal::stream::kafka::{KafkaStream, Settings, Topics};
 use surprisal::stream::{Incoming, Outlet, Stream};
+use surprisal::telemetry::Health;
 
 #[allow(dead_code, missing_docs, reason = "shared with the tests")]
 #[path = "../tests/support/broker.rs"]
@@ -24,6 +34,8 @@ mod broker;
 #[path = "../tests/support/topics.rs"]
 mod topics;
 
+/// Numbers in an event.
+const COLUMNS: usize = 8;
 const INTERVAL: Duration = Duration::from_millis(100);
 const LIMIT: Duration = Duration::from_secs(30);
 const RESULT: [u8; 100] = [b'y'; 100];
@@ -41,19 +53,56 @@ impl Decode for Nothing {
 }
 
 fn main() {
-    let events: usize = std::env::var("EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    // Cargo's test runner only wants to know that it starts.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (events, rounds) = (number("EVENTS", 1_000_000), number("ROUNDS", 5));
     let broker = broker::Broker::start();
+    let brokers = broker.bootstrap();
     for partitions in [1, 4] {
         let topic = format!("events-{partitions}");
-        fill(broker.bootstrap(), &topic, partitions, events);
-        for round in 1..=3 {
-            let bare = bare(broker.bootstrap(), &topic, partitions, events, round);
-            let ours = ours(broker.bootstrap(), &topic, events, round);
-            println!(
-                "{partitions} partitions, {events} events: bare loop {bare:>9.0}/s, stream {ours:>9.0}/s, ratio {:.2}",
-                ours / bare
-            );
+        fill(brokers, &topic, partitions, events);
+        let mut rates: [Vec<f64>; 4] = Default::default();
+        for round in 0..rounds {
+            rates[0].push(bare(brokers, &topic, partitions, events, round));
+            rates[1].push(stream(brokers, &topic, events, round));
+            rates[2].push(surprisal(brokers, &topic, events, round, Format::Json));
+            rates[3].push(surprisal(brokers, &topic, events, round, Format::Protobuf));
         }
+        println!("{partitions} partitions, {events} events, {rounds} rounds: median rate, and ratio to bare (least to greatest)");
+        for (name, ours) in ["bare", "stream", "surprisal (JSON)", "surprisal (Protobuf)"].iter().zip(&rates) {
+            let mut ratios: Vec<f64> = ours.iter().zip(&rates[0]).map(|(ours, bare)| ours / bare).collect();
+            ratios.sort_by(f64::total_cmp);
+            let (least, greatest) = (ratios[0], ratios[ratios.len() - 1]);
+            println!("  {name:<21} {:>9.0}/s   {:.2} ({least:.2} to {greatest:.2})", median(ours), median(&ratios));
+        }
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// From the end of the first transaction to the end of the last.
+#[derive(Default)]
+struct Rate {
+    first: Option<(usize, Instant)>,
+    last: Option<(usize, Instant)>,
+}
+
+impl Rate {
+    fn committed(&mut self, seen: usize) {
+        self.last = Some((seen, Instant::now()));
+        self.first = self.first.or(self.last);
+    }
+
+    fn per_second(&self) -> f64 {
+        let ((first, from), (last, to)) = self.first.zip(self.last).expect("transactions");
+        (last - first) as f64 / (to - from).as_secs_f64()
     }
 }
 
@@ -66,10 +115,16 @@ fn fill(brokers: &str, topic: &str, partitions: i32, events: usize) {
         .set("queue.buffering.max.messages", "500000")
         .create()
         .expect("a producer");
+    let mut state = 7_u64;
     for number in 0..events {
-        let (amount, merchant, card) = (number as f64 / 7.0, number % 777, number % 9_999);
-        let event =
-            format!(r#"{{"sequence":{number:010},"amount":{amount:010.2},"merchant":"m{merchant:05}","card":"c{card:08}"}}"#);
+        // Two kinds of events, each number spread about its kind's place.
+        let kind = f64::from(number % 3 == 0);
+        let fields = (0..COLUMNS).map(|column| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let spread = (0..4).map(|part| ((state >> (16 * part)) & 0xFFFF) as f64 / 65536.0).sum::<f64>();
+            format!(r#""x{column}":{:.4}"#, 5.0 * kind + spread)
+        });
+        let event = format!("{{{}}}", fields.collect::<Vec<_>>().join(","));
         send(&producer, topic, number as i32 % partitions, event.as_bytes());
     }
     producer.flush(LIMIT).expect("all events sent");
@@ -108,11 +163,10 @@ fn bare(brokers: &str, topic: &str, partitions: i32, events: usize, round: usize
     producer.init_transactions(LIMIT).expect("transactions");
     consumer.subscribe(&[topic]).expect("a subscription");
     let mut next = vec![0; partitions as usize];
-    let (mut seen, mut begun, mut opened) = (0, None, None::<Instant>);
+    let (mut seen, mut rate, mut opened) = (0, Rate::default(), None::<Instant>);
     while seen < events {
         let Some(message) = consumer.poll(Duration::from_millis(10)) else { continue };
         let message = message.expect("a message");
-        begun.get_or_insert_with(Instant::now);
         let opened_at = *opened.get_or_insert_with(|| {
             producer.begin_transaction().expect("a transaction");
             Instant::now()
@@ -131,23 +185,61 @@ fn bare(brokers: &str, topic: &str, partitions: i32, events: usize, round: usize
             let group = consumer.group_metadata().expect("a group");
             producer.send_offsets_to_transaction(&offsets, &group, LIMIT).expect("offsets");
             producer.commit_transaction(LIMIT).expect("a commit");
+            rate.committed(seen);
             opened = None;
         }
     }
-    events as f64 / begun.expect("events").elapsed().as_secs_f64()
+    rate.per_second()
 }
 
-/// The stream, with a loop that does no more than the bare one. Events per second.
-fn ours(brokers: &str, topic: &str, events: usize, round: usize) -> f64 {
+fn settings(brokers: &str, topic: &str, group: &str) -> Settings {
     let topics = Topics {
         events: topic.to_owned(),
         scores: format!("{topic}.scores"),
         posterior: format!("{topic}.posterior"),
         dead_letters: format!("{topic}.dead"),
     };
-    let settings = Settings::new(brokers, &format!("{topic}-{round}"), "bench", "bench", topics);
+    Settings::new(brokers, group, "bench", group, topics)
+}
+
+/// The whole program's loop. Events per second.
+fn surprisal(brokers: &str, topic: &str, events: usize, round: usize, scores_format: Format) -> f64 {
+    let column = |index| Column { name: format!("x{index}"), path: vec![format!("x{index}")], kind: Kind::Number };
+    let schema = Schema::new((0..COLUMNS).map(column).collect());
+    let config = MixtureConfig { components: 8, ..MixtureConfig::default() };
+    let model = Mixture::new(&schema, config).expect("a model");
+    let group = format!("{topic}-{scores_format:?}-{round}");
+    let decoder = Arc::new(JsonDecoder::new(&schema, Limits::default()));
+    let stream = KafkaStream::connect(settings(brokers, topic, &group), decoder, COLUMNS).expect("a stream");
+    let loop_settings = pipeline::Settings {
+        model_id: group,
+        topic: topic.into(),
+        commit_interval: INTERVAL,
+        commit_max_events: 100_000,
+        snapshot_interval: Duration::from_secs(1),
+        scores_format,
+    };
+    let pipeline =
+        Pipeline::new(model, schema, Learning::default(), loop_settings, stream, SystemClock::default(), Health::default());
+    let (mut seen, mut rate) = (0, Rate::default());
+    let stop = AtomicBool::new(false);
+    let ended = pipeline.expect("a pipeline").run(&stop, &mut |committed: &Committed| {
+        if committed.records == 0 {
+            return;
+        }
+        seen += committed.records as usize;
+        rate.committed(seen);
+        stop.store(seen >= events, Ordering::Relaxed);
+    });
+    ended.expect("a loop that works");
+    rate.per_second()
+}
+
+/// The stream, with a loop that does no more than the bare one. Events per second.
+fn stream(brokers: &str, topic: &str, events: usize, round: usize) -> f64 {
+    let settings = settings(brokers, topic, &format!("{topic}-stream-{round}"));
     let mut stream = KafkaStream::connect(settings, Arc::new(Nothing), 1).expect("a stream");
-    let (mut seen, mut begun, mut opened) = (0, None, None::<Instant>);
+    let (mut seen, mut rate, mut opened) = (0, Rate::default(), None::<Instant>);
     let mut next: BTreeMap<Partition, Offset> = BTreeMap::new();
     while seen < events {
         match stream.next(Duration::from_millis(10)).expect("a stream that works") {
@@ -158,7 +250,6 @@ fn ours(brokers: &str, topic: &str, events: usize, round: usize) -> f64 {
                 stream.resume(&from).expect("resumed");
             }
             Some(Incoming::Run(run)) => {
-                begun.get_or_insert_with(Instant::now);
                 let opened_at = *opened.get_or_insert_with(|| {
                     stream.begin().expect("a transaction");
                     Instant::now()
@@ -171,13 +262,13 @@ fn ours(brokers: &str, topic: &str, events: usize, round: usize) -> f64 {
                 if seen == events || opened_at.elapsed() > INTERVAL {
                     let consumed: Vec<_> = next.iter().map(|(partition, next)| (*partition, *next)).collect();
                     stream.commit(&consumed).expect("a commit");
+                    rate.committed(seen);
                     opened = None;
                 }
             }
             _ => {}
         }
     }
-    let rate = events as f64 / begun.expect("events").elapsed().as_secs_f64();
     stream.close();
-    rate
+    rate.per_second()
 }
