@@ -58,7 +58,7 @@ pub enum AppError {
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
     /// A snapshot can't be read.
-    #[error(transparent)]
+    #[error("{0}; use the configuration that this model is run with, or the id of another model")]
     Wire(#[from] wire::WireError),
     /// A file can't be written.
     #[error("{path}: {source}")]
