@@ -206,10 +206,10 @@ fn readiness_follows_the_partition_and_a_stop_hands_it_over_at_once() {
         let held: Vec<f64> = pair.iter().map(|process| process.metric("surprisal_assigned_partitions")).collect();
         (joined && held.iter().sum::<f64>() == 1.0).then(|| held.iter().position(|held| *held == 1.0).unwrap())
     });
-    assert_eq!(pair[winner].get("/readyz").0, 200);
+    pair[winner].await_ready();
+    Follower::open(setup.brokers, "ready.scores").until(10);
     assert_eq!(pair[1 - winner].get("/readyz"), (503, "no partition is assigned and restored yet\n".into()));
     assert_eq!(pair[1 - winner].get("/healthz").0, 200);
-    Follower::open(setup.brokers, "ready.scores").until(10);
     let stopped = Instant::now();
     pair[winner].stop();
     pair[1 - winner].await_ready();

@@ -18,7 +18,7 @@ fn killed_runs_end_where_an_uninterrupted_one_does() {
     let calm = setup.wishes("killed.calm");
     let mut wild = setup.wishes("killed.wild");
     // Many small transactions, so that a kill falls among them, and a session that is soon over.
-    wild.kafka = "commit_interval_ms = 5\ncommit_max_events = 64\nsnapshot_interval_ms = 50\nsession_timeout_ms = 2000\n".into();
+    wild.kafka = "commit_interval_ms = 5\ncommit_max_events = 16\nsnapshot_interval_ms = 50\nsession_timeout_ms = 2000\n".into();
     let config = setup.config("wild", &wild);
 
     let mut reference = Process::run(&setup.config("calm", &calm));
@@ -75,7 +75,7 @@ fn a_changed_model_under_the_same_id_is_refused() {
     let mut changed = wishes.clone();
     changed.columns.push_str("[[columns]]\nname = \"weight\"\nkind = \"number\"\n");
     let config = setup.config("after", &changed);
-    for command in ["run", "inspect"] {
+    for (command, advice) in [("run", "give the new model an id of its own"), ("inspect", "the id of another model")] {
         let mut refused = Process::start(&[command, "--config", crate::process::text(&config)], &[]);
         assert_eq!(refused.wait(), 1, "{command}");
         let said = refused.stderr();
@@ -84,7 +84,7 @@ fn a_changed_model_under_the_same_id_is_refused() {
             last.starts_with("surprisal: snapshot of `model` was gathered under other columns or priors"),
             "{command}: {said}"
         );
-        assert!(last.contains("give the new model an id of its own"), "{command}: {said}");
+        assert!(last.contains(advice), "{command}: {said}");
     }
     // With an id of its own it begins anew, beside the other.
     changed.model = "model-2".into();

@@ -25,7 +25,9 @@ impl Setup {
     /// The events topic has these properties.
     pub fn with(events: &str, partitions: i32, properties: &[(&str, &str)]) -> Self {
         let brokers = Broker::shared().bootstrap();
-        create_topic(brokers, events, partitions, properties);
+        // The events are of a time that a broker would soon delete.
+        let properties = [&[("retention.ms", "-1")], properties].concat();
+        create_topic(brokers, events, partitions, &properties);
         Self { brokers, events: events.into(), folder: TempDir::new().unwrap() }
     }
 
