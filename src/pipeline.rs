@@ -187,7 +187,8 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
                 let (partition, site) = self.read(&snapshot)?;
                 self.engine.absorb(partition, site).map_err(EngineError::from)?;
             }
-            None => {}
+            // Nothing came: partitions may have gone, and the lag with them.
+            None => self.stream.lag().into_iter().for_each(|records| events::LagMeasured { records }.emit()),
         }
         let now = self.clock.monotonic();
         let full = self.records >= self.settings.commit_max_events;
