@@ -10,7 +10,7 @@ use crate::setup::Setup;
 /// Events that come between two kills.
 const PORTION: u64 = 3000;
 /// When the process is killed: so many of the scores of each portion are committed.
-const KILLS: [u64; 3] = [40, 1500, 2700];
+const KILLS: [u64; 3] = [40, 700, 1400];
 
 #[test]
 fn killed_runs_end_where_an_uninterrupted_one_does() {
