@@ -75,7 +75,7 @@ pub fn has_latency(number: u64) -> bool {
 }
 
 fn fields(number: u64) -> Map<String, Value> {
-    let slow = number % 11 == 0;
+    let slow = number.is_multiple_of(11);
     let mut request = Map::new();
     if has_latency(number) {
         let mean = if slow { 900.0 } else { 20.0 };

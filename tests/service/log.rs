@@ -92,7 +92,7 @@ impl Follower {
 
     /// Reads to the end as it is now, open transactions included.
     #[track_caller]
-    pub fn to_end(mut self, brokers: &str) -> Vec<Message> {
+    pub fn into_end(mut self, brokers: &str) -> Vec<Message> {
         let ends = client(brokers, "read_uncommitted");
         let assigned = self.consumer.assignment().unwrap();
         let highs: BTreeMap<i32, i64> = assigned
@@ -125,16 +125,22 @@ fn client(brokers: &str, isolation: &str) -> BaseConsumer {
         .unwrap()
 }
 
+/// How many partitions a topic has. One that was just created is known a little later.
 fn partitions(client: &BaseConsumer, topic: &str) -> i32 {
-    let metadata = client.fetch_metadata(Some(topic), LIMIT).unwrap();
-    let found = &metadata.topics()[0];
-    assert!(found.error().is_none(), "{topic}: {:?}", found.error());
-    found.partitions().len() as i32
+    eventually(&format!("{topic} is known"), || {
+        let metadata = client.fetch_metadata(Some(topic), LIMIT).ok()?;
+        metadata.topics().iter().find(|found| found.error().is_none()).map(|found| found.partitions().len() as i32)
+    })
+}
+
+/// Waits until the broker knows a topic that was created.
+pub fn await_topic(brokers: &str, topic: &str) {
+    partitions(&client(brokers, "read_committed"), topic);
 }
 
 /// All committed messages of a topic.
 pub fn committed(brokers: &str, topic: &str) -> Vec<Message> {
-    Follower::open(brokers, topic).to_end(brokers)
+    Follower::open(brokers, topic).into_end(brokers)
 }
 
 /// The committed scores by partition and offset of their events. Each stands once, in its event's partition, in order.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use crate::events;
+use crate::log::await_topic;
 use crate::process::file;
 use crate::support::broker::Broker;
 use crate::support::topics::create_topic;
@@ -28,6 +29,7 @@ impl Setup {
         // The events are of a time that a broker would soon delete.
         let properties = [&[("retention.ms", "-1")], properties].concat();
         create_topic(brokers, events, partitions, &properties);
+        await_topic(brokers, events);
         Self { brokers, events: events.into(), folder: TempDir::new().unwrap() }
     }
 
