@@ -191,6 +191,11 @@ impl<M: Model> Engine<M> {
         own.chain(self.others.iter().map(|(partition, site)| (*partition, site)))
     }
 
+    /// Whether a site has changed since it was last published.
+    pub fn has_unpublished(&self) -> bool {
+        self.places.values().any(|place| place.unpublished)
+    }
+
     /// Partitions that this engine learns.
     pub fn assigned(&self) -> impl Iterator<Item = Partition> {
         self.places.keys().copied()
@@ -274,38 +279,18 @@ impl<M: Model> Engine<M> {
         Ok(Belief { posterior: self.model.posterior(&evidence)?, tail: Calibrator::sum(calibrators).tail() })
     }
 
-    /// Scores and learns `runs`, in order. Nothing is final before [`Ready::advance`].
-    pub fn step(&mut self, runs: Vec<Run>) -> Result<Ready<'_, M>, EngineError> {
-        self.check(&runs)?;
-        let mut ready = Ready {
-            undo: runs.iter().map(|run| (run.partition, self.places[&run.partition].clone())).rev().collect(),
-            scores: Vec::with_capacity(runs.len()),
-            tally: Tally::default(),
-            settled: false,
-            engine: self,
-            runs: Vec::new(),
-        };
-        for run in &runs {
-            let scores = ready.engine.take(run, &mut ready.tally);
-            ready.scores.push(scores);
-        }
-        ready.runs = runs;
-        Ok(ready)
+    /// Opens a step, in which nothing has been taken yet.
+    pub fn open(&mut self) -> Ready<'_, M> {
+        Ready { engine: self, undo: BTreeMap::new(), taken: Vec::new(), tally: Tally::default(), settled: false }
     }
 
-    fn check(&self, runs: &[Run]) -> Result<(), EngineError> {
-        let mut expected: BTreeMap<Partition, Offset> =
-            self.places.iter().map(|(partition, place)| (*partition, place.next)).collect();
+    /// Scores and learns `runs`, in order, as one step. Nothing is final before [`Ready::advance`].
+    pub fn step(&mut self, runs: Vec<Run>) -> Result<Ready<'_, M>, EngineError> {
+        let mut ready = self.open();
         for run in runs {
-            let Some(next) = expected.get_mut(&run.partition) else {
-                return Err(EngineError::NotAssigned { partition: run.partition });
-            };
-            if run.from < *next {
-                return Err(EngineError::OutOfOrder { partition: run.partition, found: run.from, expected: *next });
-            }
-            *next = run.next;
+            ready.take(run)?;
         }
-        Ok(())
+        Ok(ready)
     }
 
     /// Scores a run and learns the blocks that it fills.
@@ -407,35 +392,78 @@ impl<M: Model> Rest<M> {
     }
 }
 
+/// A run that was scored, in a step that is not yet final.
+#[derive(Debug)]
+pub struct Taken {
+    run: Run,
+    scores: Vec<Score>,
+    /// Records before this one have committed scores.
+    scored_to: Offset,
+}
+
+impl Taken {
+    /// The run.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Scores to publish: those of events that have no committed score yet.
+    pub fn scores(&self) -> impl Iterator<Item = (&Head, &Score)> {
+        self.run.heads.iter().zip(&self.scores).filter(|(head, _)| head.offset >= self.scored_to)
+    }
+
+    /// Dead letters to publish: those that have none committed yet.
+    pub fn dead_letters(&self) -> impl Iterator<Item = &Dead> {
+        self.run.dead.iter().filter(|dead| dead.head.offset >= self.scored_to)
+    }
+}
+
 /// A step taken and not yet final. Publish what it says, then [`advance`](Self::advance) if the transaction was committed or
 /// [`abort`](Self::abort) if it was not. Dropping it aborts.
 #[derive(Debug)]
 #[must_use = "a step is final only when it has advanced"]
 pub struct Ready<'engine, M: Model> {
     engine: &'engine mut Engine<M>,
+    /// Places as they were before the step.
     undo: BTreeMap<Partition, Place<M>>,
-    runs: Vec<Run>,
-    scores: Vec<Vec<Score>>,
+    taken: Vec<Taken>,
     tally: Tally,
     settled: bool,
 }
 
 impl<M: Model> Ready<'_, M> {
-    /// Scores to publish: those of events that have no committed score yet.
-    pub fn scores(&self) -> impl Iterator<Item = (Partition, &Head, &Score)> {
-        self.runs.iter().zip(&self.scores).flat_map(|(run, scores)| {
-            let scored_to = self.undo[&run.partition].scored_to;
-            let new = run.heads.iter().zip(scores).filter(move |(head, _)| head.offset >= scored_to);
-            new.map(|(head, score)| (run.partition, head, score))
-        })
+    /// Scores a run and learns the blocks that it fills. After an error the step is as before.
+    pub fn take(&mut self, run: Run) -> Result<&Taken, EngineError> {
+        let partition = run.partition;
+        let place = self.engine.places.get(&partition).ok_or(EngineError::NotAssigned { partition })?;
+        if run.from < place.next {
+            return Err(EngineError::OutOfOrder { partition, found: run.from, expected: place.next });
+        }
+        let scored_to = place.scored_to;
+        self.undo.entry(partition).or_insert_with(|| place.clone());
+        let scores = self.engine.take(&run, &mut self.tally);
+        self.taken.push(Taken { run, scores, scored_to });
+        Ok(&self.taken[self.taken.len() - 1])
     }
 
-    /// Dead letters to publish: those that have none committed yet.
+    /// Takes in the site that another instance has committed, as [`Engine::absorb`] does. It stays if the step is aborted.
+    pub fn absorb(&mut self, partition: Partition, site: Site<M::Evidence>) -> Result<(), NotFinite> {
+        self.engine.absorb(partition, site)
+    }
+
+    /// The runs of this step, scored, in order.
+    pub fn taken(&self) -> &[Taken] {
+        &self.taken
+    }
+
+    /// Scores to publish, of all runs.
+    pub fn scores(&self) -> impl Iterator<Item = (Partition, &Head, &Score)> {
+        self.taken.iter().flat_map(|taken| taken.scores().map(|(head, score)| (taken.run.partition, head, score)))
+    }
+
+    /// Dead letters to publish, of all runs.
     pub fn dead_letters(&self) -> impl Iterator<Item = (Partition, &Dead)> {
-        self.runs.iter().flat_map(|run| {
-            let scored_to = self.undo[&run.partition].scored_to;
-            run.dead.iter().filter(move |dead| dead.head.offset >= scored_to).map(|dead| (run.partition, dead))
-        })
+        self.taken.iter().flat_map(|taken| taken.dead_letters().map(|dead| (taken.run.partition, dead)))
     }
 
     /// The engine, as the step has left it.
@@ -446,11 +474,6 @@ impl<M: Model> Ready<'_, M> {
     /// The model.
     pub fn model(&self) -> &M {
         &self.engine.model
-    }
-
-    /// The runs of this step.
-    pub fn runs(&self) -> &[Run] {
-        &self.runs
     }
 
     /// Offsets to commit: one a partition, the first that has not been taken.
@@ -491,7 +514,7 @@ impl<M: Model> Ready<'_, M> {
 
 impl<M: Model> Drop for Ready<'_, M> {
     fn drop(&mut self) {
-        if !self.settled {
+        if !self.settled && !self.undo.is_empty() {
             self.engine.places.append(&mut self.undo);
             self.engine.refresh().expect("this evidence has given a posterior before");
         }

@@ -429,6 +429,30 @@ fn nothing_that_is_not_finite_comes_in_or_out() {
 }
 
 #[test]
+fn counts_of_any_size_are_scored_and_learnt_finitely() {
+    for components in [1, 8] {
+        let model = Mixture::new(&schema(&[Kind::Count]), MixtureConfig { components, ..MixtureConfig::default() }).unwrap();
+        let mut evidence = learn(&model, Rows::from_cells(1, (0..200).map(|at| f64::from(at % 9)).collect()).view(), 0, blocks);
+        for x in [0.0, 63.0, 64.0, 1e15, 1e300, f64::MAX, 0.0, f64::NAN, 1e307, f64::MAX, f64::MAX, 3.0] {
+            let rows = Rows::from_cells(1, vec![x]);
+            let posterior = model.posterior(&evidence).unwrap();
+            let mut surprisals = Vec::new();
+            model.score(&posterior, rows.view(), &mut surprisals);
+            assert!(surprisals[0].is_finite(), "{x}: {surprisals:?}");
+            if let Ok(news) = model.learn(&posterior, rows.view(), (Partition(0), Offset(200))) {
+                let mut after = evidence.clone();
+                after.add(&news);
+                model.reorganise(&model.nothing(), &mut after);
+                if model.posterior(&after).is_ok() {
+                    evidence = after;
+                }
+            }
+        }
+        assert!(sums(&evidence).iter().all(|(_, data)| data.iter().all(|x| x.is_finite())));
+    }
+}
+
+#[test]
 fn an_explosion_of_texts_stays_within_the_capacity() {
     let model = Mixture::new(&schema(&[Kind::Category { capacity: 20 }]), MixtureConfig::default()).unwrap();
     let mut rows = Rows::new(1);
@@ -653,6 +677,39 @@ fn tensors_on_a_device_tell_the_same_story() {
         assert!(evidence.components().count() > 2);
         found.into_iter().zip(expected).for_each(|(found, expected)| assert_close(found, expected, 1e-6));
     }
+}
+
+/// What is believed can be read by people.
+#[test]
+fn parts_and_columns_are_said_in_words() {
+    let kinds = [Kind::Number, Kind::Number, Kind::Count, Kind::Boolean, Kind::Category { capacity: 9 }];
+    let model = Mixture::new(&schema(&kinds), MixtureConfig::default()).unwrap();
+    let mut rows = Rows::new(5);
+    for event in 0..4_000_u64 {
+        let large = uniform(event) < 0.75;
+        let (cells, texts) = rows.push_missing();
+        let (centre, text) = if large { (1_000.0, "sale") } else { (5_000.0, "refund") };
+        (cells[0], cells[1], cells[2]) = (centre + 100.0 * normal(event), 0.25, (event % 3) as f64);
+        if event % 4 == 0 {
+            cells[3] = 1.0;
+        }
+        cells[4] = texts.push(text) as f64;
+    }
+    let evidence = learn(&model, rows.view(), 0, blocks);
+    let parts = model.parts(&model.posterior(&evidence).unwrap());
+    assert_eq!(parts.len(), 3, "{parts:?}");
+    assert_close(parts.iter().map(|part| part.weight).sum(), 1.0, 1e-12);
+    assert_close(parts[0].weight, 0.75, 0.03);
+    assert_eq!(parts[2].name, "anything else");
+    let line = |part: usize, column: usize| parts[part].expects[column].1.as_str();
+    assert!(line(0, 0).starts_with("100") || line(0, 0).starts_with("99"), "{}", line(0, 0));
+    assert_eq!((line(0, 1), line(1, 1)), ("always 0.2500", "always 0.2500"));
+    assert!(line(0, 2).ends_with("on average") && line(0, 3).starts_with("true in 9"), "{:?}", parts[0]);
+    assert!(line(0, 4).starts_with("sale 99") && line(1, 4).starts_with("refund 9"), "{:?}", parts[1]);
+    let columns = model.columns(&evidence);
+    assert_eq!((columns[3].observed, columns[3].missing, columns[3].mean), (1_000.0, 3_000.0, Some(1.0)));
+    assert_eq!((columns[4].kind, columns[4].distinct), ("category", Some(2)));
+    assert_close(columns[0].mean.unwrap(), (0..4_000).map(|row| rows.view().row(row)[0]).sum::<f64>() / 4_000.0, 1e-12);
 }
 
 #[test]

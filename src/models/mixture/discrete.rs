@@ -45,6 +45,9 @@ enum Rate {
     Predictive(Gamma, Vec<f64>),
 }
 
+/// Counts above this are taken for it, so that their log masses stay finite.
+const MOST: f64 = 1e300;
+
 /// Counts below this have their predictive mass at hand.
 const AT_HAND: usize = 64;
 
@@ -108,6 +111,7 @@ impl Discrete {
         let (counts, booleans) = batch.sums.split_at(self.counts.len());
         for (cells, rates) in counts.iter().zip(&self.counts) {
             for (event, &x) in cells.iter().enumerate().filter(|(_, x)| !x.is_nan()) {
+                let x = x.min(MOST);
                 for (row, rate) in rates.iter().enumerate() {
                     *log.at(row, event) += match rate {
                         Rate::Expected { ln, mean } => x * ln - mean - ln_gamma(x + 1.0),

@@ -150,8 +150,8 @@ pub fn add_to(ellipses: &[Ellipse], density: Density, batch: &Batch, log: &mut M
             for &event in events {
                 let gap = gap(ellipse, batch, event, seen, true);
                 let square = crate::dist::normal_wishart::square(&conditional.factor, &gap);
-                // With no number present there is nothing to say.
-                let nothing = density == Density::Predictive && seen.is_empty();
+                // With no number present there is nothing to say, and nothing is learnt.
+                let nothing = seen.is_empty();
                 logs[event] =
                     if nothing { 0.0 } else { ellipse.log_density(density, square, seen.len(), conditional.ln_determinant) };
             }
@@ -308,5 +308,43 @@ impl WithSimd for Gather<'_> {
         cloud.count = count;
         (0..dim).for_each(|d| cloud.mean[d] = mean[d] + shift[d]);
         cloud
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dist::testing::{assert_close, simpson};
+    use crate::models::mixture::frame::{Frame, Layout};
+
+    /// Densities of a row `[2]`, NaN missing.
+    fn log_density(density: Density, row: [f64; 2]) -> f64 {
+        let belief = NormalWishart {
+            mean: DVector::from_vec(vec![0.5, -1.0]),
+            strength: 2.0,
+            dof: 9.0,
+            scatter: DMatrix::from_row_slice(2, 2, &[12.0, 5.0, 5.0, 8.0]),
+        };
+        let fixed = vec![Some((0.0, 1.0)); 2];
+        let frame = Frame::new(&[Default::default(); 2], &fixed);
+        let layout =
+            Layout { numbers: vec![0, 1], fixed, counts: Vec::new(), booleans: Vec::new(), categories: Vec::new(), full: true };
+        let batch = Batch::from_cells(&layout, &frame, &row, &[0]);
+        let mut log = Matrix::filled([0.0], batch.groups);
+        add_to(&[Ellipse::new(belief, &[true, true]).expect("positive definite")], density, &batch, &mut log);
+        log.get(0, 0)
+    }
+
+    /// The bound with the optimal q of what is missing is ln ∫ exp(E ln N); the predictive's marginal is ln ∫ of the predictive.
+    #[test]
+    fn missing_cells_are_integrated_out() {
+        for density in [Density::Expected, Density::Predictive] {
+            for x in [-2.0, 0.4, 6.0] {
+                let whole = simpson(-12.0, 12.0, 20_000, |t| log_density(density, [x, t.sinh()]).exp() * t.cosh()).ln();
+                assert_close(log_density(density, [x, f64::NAN]), whole, 1e-8);
+            }
+        }
+        assert_eq!(log_density(Density::Predictive, [f64::NAN; 2]), 0.0);
+        assert_eq!(log_density(Density::Expected, [f64::NAN; 2]), 0.0);
     }
 }

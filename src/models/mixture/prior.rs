@@ -3,11 +3,14 @@
 //! In standard units a number's location is 0 and its variance the pooled within-component one; rates, chances and values are
 //! expected to be as over all events. Also the closed-form evidence for a set of events being one component.
 
+use pulp::{Arch, Simd, WithSimd};
+
 use super::evidence::MixtureEvidence;
 use super::frame::{Frame, Layout};
 use super::statistics::{Cloud, Moments, Numbers, Statistics, Sum};
 use crate::dist::beta::Beta;
 use crate::dist::gamma::Gamma;
+use crate::dist::lanes::{self, LANES};
 use crate::dist::normal_gamma::NormalGamma;
 use crate::dist::normal_wishart::{NormalWishart, NotPositiveDefinite};
 use crate::dist::special::ln_gamma;
@@ -28,9 +31,6 @@ const SHARE_EVENTS: f64 = 5.0;
 /// What each value is worth beside that: Jeffreys' half an event.
 const HALF: f64 = 0.5;
 
-/// A value that came less often than this says nothing.
-const NEXT_TO_NEVER: f64 = 1e-6;
-
 /// The prior of every component, in standard units.
 #[derive(Clone, Debug)]
 pub struct Prior {
@@ -48,6 +48,8 @@ pub struct Prior {
     pub chances: Vec<Beta>,
     /// Concentrations of the values of each category, slot 0 being all that are not told apart or have not come.
     pub values: Vec<Vec<f64>>,
+    /// ln Γ of them.
+    ln_gammas: Vec<Vec<f64>>,
 }
 
 impl Prior {
@@ -82,7 +84,9 @@ impl Prior {
             rates: counts.iter().map(|column| Gamma { shape: 1.0, rate: (1.0 + column.count) / (1.0 + column.sum) }).collect(),
             chances: booleans.iter().map(Self::chance).collect(),
             values: values.collect(),
+            ln_gammas: Vec::new(),
         };
+        prior.ln_gammas = prior.values.iter().map(|values| values.iter().map(|value| ln_gamma(*value)).collect()).collect();
         prior.numbers_normaliser = (0..dim).map(|d| prior.number(d).log_normaliser()).sum();
         prior
     }
@@ -154,16 +158,41 @@ impl Prior {
         for (chance, column) in self.chances.iter().zip(booleans) {
             sum += chance.observe(column.count, column.sum).log_normaliser() - chance.log_normaliser();
         }
-        for (values, counts) in self.values.iter().zip(&seen.categories) {
-            // As the difference of `dirichlet::log_normaliser`, without the many values that did not come.
-            let (mut came, mut rise) = (0.0, 0.0);
-            for (prior, count) in values.iter().zip(counts).filter(|(_, count)| **count > NEXT_TO_NEVER) {
-                rise += ln_gamma(prior + count) - ln_gamma(*prior);
-                came += count;
-            }
+        for ((values, ln_gammas), counts) in self.values.iter().zip(&self.ln_gammas).zip(&seen.categories) {
+            // As the difference of `dirichlet::log_normaliser`.
+            let (rise, came) = Arch::new().dispatch(Rise { values, ln_gammas, counts });
             let total: f64 = values.iter().sum();
             sum += rise - (ln_gamma(total + came) - ln_gamma(total));
         }
         Ok(sum)
+    }
+}
+
+/// `Σ ln Γ(a + n) − ln Γ(a)` over the values of a category, and `Σ n`.
+struct Rise<'a> {
+    values: &'a [f64],
+    ln_gammas: &'a [f64],
+    counts: &'a [f64],
+}
+
+impl WithSimd for Rise<'_> {
+    type Output = (f64, f64);
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> (f64, f64) {
+        let Self { values, ln_gammas, counts } = self;
+        let (mut rise, mut came) = (0.0, 0.0);
+        for ((values, ln_gammas), counts) in values.chunks(LANES).zip(ln_gammas.chunks(LANES)).zip(counts.chunks(LANES)) {
+            let mut after = [1.0; LANES];
+            for ((after, value), count) in after.iter_mut().zip(values).zip(counts) {
+                *after = value + count;
+                came += count;
+            }
+            let after = lanes::ln_gamma(after);
+            for (i, before) in ln_gammas.iter().enumerate().take(counts.len()) {
+                rise += after[i] - before;
+            }
+        }
+        (rise, came)
     }
 }

@@ -1,0 +1,214 @@
+//! One transaction: what is taken in, what is said about it, and how it ends.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::{Clock, PipelineError, SLICE, Settings, read};
+use crate::codec::wire;
+use crate::engine::{Engine, EngineError, Ready};
+use crate::models::{Evidence, Model};
+use crate::record::{Partition, Reason, Run};
+use crate::stream::{Incoming, Outlet, Stream, StreamError};
+use crate::telemetry::{Health, events};
+
+/// What a committed transaction did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Committed {
+    /// Records taken in.
+    pub records: u64,
+    /// Of the records: events that were scored.
+    pub scored: u64,
+    /// Of the records: those that became dead letters.
+    pub dead_letters: u64,
+    /// Sum of the surprisals of the scored, in nats.
+    pub surprisal_sum: f64,
+    /// Records that wait in the log, where known.
+    pub lag_records: Option<u64>,
+}
+
+/// An open transaction and the step that it publishes. Dropping it puts the engine back and leaves the stream's side open.
+pub(super) struct Transaction<'a, M: Model, S: Stream, C: Clock> {
+    ready: Ready<'a, M>,
+    stream: &'a mut S,
+    clock: &'a C,
+    settings: &'a Settings,
+    health: &'a Health,
+    opened: Duration,
+    /// Time spent on scoring and learning, on sending, and on the commit.
+    step: Duration,
+    publish: Duration,
+    commit: Duration,
+    report: Committed,
+    bytes: usize,
+    /// Chunks of the snapshots sent.
+    chunks: BTreeMap<Partition, usize>,
+    message: Vec<u8>,
+}
+
+impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
+    pub(super) fn open(
+        engine: &'a mut Engine<M>,
+        stream: &'a mut S,
+        clock: &'a C,
+        settings: &'a Settings,
+        health: &'a Health,
+    ) -> Result<Self, StreamError> {
+        stream.begin()?;
+        Ok(Self {
+            ready: engine.open(),
+            opened: clock.monotonic(),
+            stream,
+            clock,
+            settings,
+            health,
+            step: Duration::ZERO,
+            publish: Duration::ZERO,
+            commit: Duration::ZERO,
+            report: Committed::default(),
+            bytes: 0,
+            chunks: BTreeMap::new(),
+            message: Vec::new(),
+        })
+    }
+
+    /// Takes in `run` and what comes after it, until it is time to commit. Returns what came that is not for a transaction.
+    pub(super) fn fill(&mut self, run: Run, stop: &AtomicBool) -> Result<Option<Incoming>, PipelineError> {
+        let due = self.opened + self.settings.commit_interval;
+        self.take(run)?;
+        loop {
+            self.health.progress();
+            let now = self.clock.monotonic();
+            let full = self.report.records >= self.settings.commit_max_events as u64;
+            if full || now >= due || stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            match self.stream.next(due.saturating_sub(now).min(SLICE))? {
+                Some(Incoming::Run(run)) => self.take(run)?,
+                Some(Incoming::Snapshot(snapshot)) => {
+                    let (partition, site) = read(self.ready.model(), self.settings, &snapshot)?;
+                    self.ready.absorb(partition, site).map_err(EngineError::from)?;
+                }
+                Some(other) => return Ok(Some(other)),
+                None => {}
+            }
+        }
+    }
+
+    /// Scores and learns a run and sends what is to be said about it.
+    fn take(&mut self, run: Run) -> Result<(), PipelineError> {
+        let Settings { model_id, topic, scores_format, .. } = self.settings;
+        let started = self.clock.monotonic();
+        let taken = self.ready.take(run)?;
+        let stepped = self.clock.monotonic();
+        let partition = taken.run().partition;
+        for (head, score) in taken.scores() {
+            wire::encode_score(model_id, topic, partition, head, score, *scores_format, &mut self.message);
+            self.stream.send(Outlet::Scores, partition, head.key.as_deref(), Some(&self.message))?;
+            self.report.scored += 1;
+            self.report.surprisal_sum += score.surprisal;
+        }
+        for dead in taken.dead_letters() {
+            wire::encode_dead_letter(model_id, topic, partition, dead, &mut self.message);
+            self.stream.send(Outlet::DeadLetters, partition, dead.head.key.as_deref(), Some(&self.message))?;
+            self.report.dead_letters += 1;
+        }
+        self.report.records += taken.run().len() as u64;
+        self.bytes += taken.run().bytes;
+        self.step += stepped - started;
+        self.publish += self.clock.monotonic() - stepped;
+        Ok(())
+    }
+
+    /// Sends the sites that have changed. `before` are the chunks of each site's last snapshot.
+    pub(super) fn publish_sites(&mut self, before: &BTreeMap<Partition, usize>) -> Result<(), StreamError> {
+        let started = self.clock.monotonic();
+        let Settings { model_id, topic, .. } = self.settings;
+        let model = self.ready.model();
+        for (partition, site) in self.ready.unpublished() {
+            let header = wire::SnapshotHeader {
+                model_id: model_id.clone(),
+                model_kind: M::KIND.into(),
+                fingerprint: model.fingerprint(),
+                topic: topic.clone(),
+                partition,
+                created_ms: self.clock.unix_ms(),
+            };
+            let messages = wire::encode_snapshot(&header, site, &model.columns(&site.evidence), wire::MAX_CHUNK_BYTES);
+            for (key, chunk) in &messages {
+                self.stream.send(Outlet::Posterior, partition, Some(key.as_bytes()), Some(chunk))?;
+            }
+            // Chunks that the snapshot before this one had and this one has not.
+            for gone in messages.len()..before.get(&partition).copied().unwrap_or(0) {
+                let key = wire::snapshot_key(model_id, partition, gone as u32);
+                self.stream.send(Outlet::Posterior, partition, Some(key.as_bytes()), None)?;
+            }
+            self.chunks.insert(partition, messages.len());
+        }
+        self.publish += self.clock.monotonic() - started;
+        Ok(())
+    }
+
+    /// Commits everything that was sent, with the offsets of everything that was taken.
+    pub(super) fn commit(&mut self) -> Result<(), StreamError> {
+        let started = self.clock.monotonic();
+        self.stream.commit(&self.ready.consumed().collect::<Vec<_>>())?;
+        self.commit = self.clock.monotonic() - started;
+        Ok(())
+    }
+
+    /// The transaction was committed: the engine advances. Returns what was done, and the chunks of each snapshot sent.
+    pub(super) fn advance(mut self, with_sites: bool) -> (Committed, BTreeMap<Partition, usize>) {
+        self.report.lag_records = self.stream.lag();
+        self.emit();
+        self.ready.advance(with_sites);
+        (self.report, self.chunks)
+    }
+
+    /// Takes everything back and has the records come again.
+    pub(super) fn abort(self, reason: &str) -> Result<(), StreamError> {
+        events::TransactionAborted { reason }.emit();
+        let back = self.ready.abort();
+        self.stream.abort()?;
+        self.stream.resume(&back)
+    }
+
+    fn emit(&self) {
+        events::TransactionCommitted { commit: self.commit }.emit();
+        let Self { ready, report, .. } = self;
+        if report.records > 0 {
+            let oldest = ready.scores().filter_map(|(_, head, _)| head.timestamp_ms).min();
+            let age_ms = |oldest: i64| (self.clock.unix_ms() - oldest).max(0).unsigned_abs();
+            events::BatchProcessed {
+                events: report.scored as usize,
+                bytes: self.bytes,
+                step: self.step,
+                publish: self.publish,
+                oldest: oldest.map(|oldest| Duration::from_millis(age_ms(oldest))),
+            }
+            .emit();
+        }
+        if report.scored > 0 {
+            events::StepTaken {
+                mean_surprisal: report.surprisal_sum / report.scored as f64,
+                effective_events: ready.engine().sites().map(|(_, site)| site.evidence.events()).sum(),
+                active_components: ready.model().active(ready.engine().posterior()),
+            }
+            .emit();
+        }
+        if ready.tally().refused > 0 {
+            events::BlockRefused { events: ready.tally().refused }.emit();
+        }
+        if report.dead_letters > 0 {
+            for reason in Reason::ALL {
+                match ready.dead_letters().filter(|(_, dead)| dead.reason == reason).count() {
+                    0 => {}
+                    count => events::DeadLettersWritten { reason, count }.emit(),
+                }
+            }
+        }
+        if let Some(records) = report.lag_records {
+            events::LagMeasured { records }.emit();
+        }
+    }
+}
