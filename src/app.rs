@@ -58,7 +58,7 @@ pub enum AppError {
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
     /// A snapshot can't be read.
-    #[error(transparent)]
+    #[error("{0}; use the configuration that this model is run with, or the id of another model")]
     Wire(#[from] wire::WireError),
     /// A file can't be written.
     #[error("{path}: {source}")]
@@ -139,6 +139,7 @@ fn stream_settings(model_id: &str, config: &KafkaConfig) -> kafka::Settings {
             config::Start::Latest => kafka::Start::Latest,
         },
         transaction_timeout: config.transaction_timeout,
+        session_timeout: config.session_timeout,
         create_topics: config.create_topics,
         replication_factor: (config.replication_factor > 0).then_some(config.replication_factor),
         properties: config.client_properties().map(|(name, value)| (name.into(), value.into())).collect(),

@@ -181,7 +181,11 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
                 Ok(self.engine.absorb(partition, site).map_err(EngineError::from)?)
             }
             None if self.clock.monotonic() >= self.sites_due => self.transact(None, Sites::All, stop, observe),
-            None => Ok(()),
+            None => {
+                // Nothing came: partitions may have gone, and the lag with them.
+                self.stream.lag().into_iter().for_each(|records| events::LagMeasured { records }.emit());
+                Ok(())
+            }
         }
     }
 
@@ -202,11 +206,15 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             let start = self.engine.assign(*partition, site, known.committed, known.initial)?;
             self.check_retention(*partition, start, known.earliest)?;
             let relearn = known.committed.map_or(0, |committed| (committed.0 - start.0).max(0));
-            events::SnapshotRestored { partition: *partition, covers_to: start, relearn }.emit();
+            match known.snapshot {
+                Some(_) => events::SnapshotRestored { partition: *partition, covers_to: start, relearn }.emit(),
+                None => events::PartitionBegun { partition: *partition, from: start, relearn }.emit(),
+            }
             from.push((*partition, start));
         }
         self.stream.resume(&from)?;
-        self.health.set_ready(true);
+        // A group with more instances than partitions gives some of them none.
+        self.health.set_ready(self.engine.assigned().next().is_some());
         Ok(())
     }
 

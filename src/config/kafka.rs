@@ -48,6 +48,9 @@ pub struct KafkaConfig {
     /// Time after which the broker aborts a silent instance's transaction, 1000 to 900,000 ms. Default: 10,000 ms.
     #[serde(rename = "transaction_timeout_ms", deserialize_with = "values::milliseconds::<_, 1000, 900_000>")]
     pub transaction_timeout: Duration,
+    /// Time after which the group gives a silent instance's partitions to others, 1000 to 300,000 ms. Default: 15,000 ms.
+    #[serde(rename = "session_timeout_ms", deserialize_with = "values::milliseconds::<_, 1000, 300_000>")]
+    pub session_timeout: Duration,
     /// How scores are written. Default: `json`.
     pub scores_format: ScoresFormat,
     /// Whether result topics that don't exist are created. Default: true.
@@ -81,6 +84,7 @@ impl Default for KafkaConfig {
             commit_max_events: 16_384,
             snapshot_interval: Duration::from_secs(1),
             transaction_timeout: Duration::from_secs(10),
+            session_timeout: Duration::from_secs(15),
             scores_format: ScoresFormat::default(),
             create_topics: true,
             replication_factor: -1,

@@ -125,6 +125,7 @@ pub(super) fn refusal(name: &str) -> Option<&'static str> {
         "group.id" => "set `group` in [kafka]",
         "transactional.id" => "it is made of `group` and `instance` in [kafka]: a stable one fences off a forgotten instance",
         "transaction.timeout.ms" => "set `transaction_timeout_ms` in [kafka]",
+        "session.timeout.ms" => "set `session_timeout_ms` in [kafka]",
         "auto.offset.reset" => "set `start` in [kafka]",
         "enable.auto.commit" | "auto.commit.enable" | "auto.commit.interval.ms" | "enable.auto.offset.store" => {
             "offsets are committed in the transaction that publishes the scores, and nowhere else"

@@ -178,6 +178,25 @@ impl SnapshotRestored {
     }
 }
 
+/// A partition has no snapshot yet: its evidence begins with nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionBegun {
+    /// The partition.
+    pub partition: Partition,
+    /// Its first record to be learnt.
+    pub from: Offset,
+    /// Records committed before, which are learnt again without being scored again.
+    pub relearn: i64,
+}
+
+impl PartitionBegun {
+    /// Logs it.
+    pub fn emit(self) {
+        let (partition, from) = (self.partition.0, self.from.0);
+        info!(partition, from, relearn_records = self.relearn, "no snapshot yet: evidence begins with nothing");
+    }
+}
+
 /// Partitions are this instance's from now on.
 #[derive(Clone, Copy, Debug)]
 pub struct PartitionsAssigned<'a> {
@@ -397,6 +416,13 @@ mod tests {
             "evidence restored from a snapshot",
             ("covers_to", 40.into()),
             &["surprisal_restores_total 1"],
+        );
+        check(
+            || PartitionBegun { partition: Partition(3), from: Offset(40), relearn: 2 }.emit(),
+            "INFO",
+            "no snapshot yet: evidence begins with nothing",
+            ("from", 40.into()),
+            &[],
         );
     }
 }

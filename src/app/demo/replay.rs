@@ -1,7 +1,8 @@
 //! The bundled data set as a stream of JSON events.
 
 use std::io::Read;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use flate2::read::GzDecoder;
 use rdkafka::ClientConfig;
@@ -16,6 +17,9 @@ use crate::stream::StreamError;
 
 /// Readings of a space shuttle's radiators: see demo/README.md.
 const SHUTTLE: &[u8] = include_bytes!("../../../demo/shuttle.csv.gz");
+
+/// How long a topic may take to be known once it is created.
+const SPREAD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Labelled events.
 pub(super) struct Data {
@@ -115,7 +119,23 @@ pub(super) fn create_topic(brokers: &str, topic: &str) -> Result<(), AppError> {
             AppError::Stream(StreamError::Stop(format!("topic `{topic}` can't be created at {brokers}: {code}")))
         })?;
     }
-    Ok(())
+    await_topic(&admin, topic)
+}
+
+/// A topic that was created is known to the brokers a little later.
+fn await_topic(admin: &AdminClient<DefaultClientContext>, topic: &str) -> Result<(), AppError> {
+    let deadline = Instant::now() + SPREAD_LIMIT;
+    loop {
+        let metadata = admin.inner().fetch_metadata(Some(topic), SPREAD_LIMIT).map_err(failed)?;
+        if metadata.topics().iter().any(|found| found.error().is_none() && !found.partitions().is_empty()) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let text = format!("the topic `{topic}` was created, but isn't known after {SPREAD_LIMIT:?}");
+            return Err(AppError::Stream(StreamError::Stop(text)));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 pub(super) fn failed(error: KafkaError) -> AppError {

@@ -68,10 +68,14 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     }
 }
 
-/// Keeps and logs a complaint.
+/// Keeps and logs a complaint. A client without a broker says so hundreds of times a second in general, and what it says in
+/// particular, it has said by its log before, with the repetitions left out.
 pub(super) fn complain(complaints: &Complaints, error: &KafkaError, reason: &str) {
     let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
     let text = if reason.is_empty() { error.to_string() } else { reason.to_owned() };
-    tracing::warn!(target: "kafka", %code, "{text}");
+    match code {
+        Code::AllBrokersDown | Code::BrokerTransportFailure => tracing::debug!(target: "kafka", %code, "{text}"),
+        _ => tracing::warn!(target: "kafka", %code, "{text}"),
+    }
     complaints.note(code, &text);
 }

@@ -24,7 +24,10 @@ use super::settings::Settings;
 use crate::codec::{Decode, Fault};
 use crate::record::{Dead, Head, Offset, Partition, Reason, Run};
 use crate::stream::StreamError;
+use crate::telemetry::events::RunDecoded;
 
+/// One record of so many is timed while it is decoded, and stands for the others: the clock costs as much as a short event.
+const TIMED_EVERY: usize = 16;
 /// Records after which a run is handed over even if more are at hand.
 const RUN_RECORDS: usize = 1024;
 /// Bytes after which it is.
@@ -201,6 +204,9 @@ struct Tap {
     next: Offset,
     /// Records not yet handed over.
     open: Run,
+    /// Records of `open` whose decoding was timed, and the time it took.
+    timed: u32,
+    timed_for: Duration,
     /// Whether the seek to `next` is done; until then, whatever comes is from elsewhere.
     ready: bool,
 }
@@ -271,7 +277,7 @@ impl Reading {
             for (partition, next) in &order.from {
                 if self.handover.owns(*partition) {
                     let open = Run::new(*partition, *next, self.columns);
-                    self.taps.insert(*partition, Tap { epoch: order.epoch, next: *next, open, ready: false });
+                    self.taps.insert(*partition, Tap::new(order.epoch, *next, open));
                 }
             }
             let partitions: Vec<Partition> = order.from.iter().map(|(partition, _)| *partition).collect();
@@ -343,6 +349,7 @@ impl Reading {
         let payload = message.payload().unwrap_or_default();
         let key = message.key();
         let timestamp_ms = message.timestamp().to_millis();
+        let timed = run.len().is_multiple_of(TIMED_EVERY).then(Instant::now);
         let decoded = match key {
             Some(key) if key.len() > MAX_KEY_BYTES => Err(Fault {
                 reason: Reason::TooLarge,
@@ -350,6 +357,10 @@ impl Reading {
             }),
             _ => self.decode.decode(payload, &mut run.rows),
         };
+        if let Some(at) = timed {
+            tap.timed += 1;
+            tap.timed_for += at.elapsed();
+        }
         let key = key.filter(|key| key.len() <= MAX_KEY_BYTES).map(Box::from);
         match decoded {
             Ok(decoded) => {
@@ -404,7 +415,15 @@ impl Reading {
 }
 
 impl Tap {
+    fn new(epoch: Epoch, next: Offset, open: Run) -> Self {
+        Self { epoch, next, open, timed: 0, timed_for: Duration::ZERO, ready: false }
+    }
+
     fn hand_over(&mut self, handover: &Handover, columns: usize) {
+        let timed_for = mem::take(&mut self.timed_for);
+        let records = self.open.len();
+        let decode = timed_for.mul_f64(records as f64 / f64::from(mem::take(&mut self.timed).max(1)));
+        RunDecoded { records, decode }.emit();
         let next = Run::new(self.open.partition, self.next, columns);
         handover.put(self.epoch, mem::replace(&mut self.open, next));
     }

@@ -81,6 +81,10 @@ pub struct Settings {
     pub properties: Vec<(String, String)>,
 }
 
+/// Longest time between two heartbeats. By their answers an instance learns that partitions are to change hands, so it is what
+/// everybody waits for when one joins or leaves in good order.
+const HEARTBEAT_LIMIT: Duration = Duration::from_secs(1);
+
 /// Properties that exactly-once rests on, or that a setting of ours stands for.
 pub const RESERVED: [&str; 14] = [
     "auto.offset.reset",
@@ -152,7 +156,7 @@ impl Settings {
         if !self.properties.iter().any(|(name, value)| name == "group.protocol" && value.eq_ignore_ascii_case("consumer")) {
             config
                 .set("session.timeout.ms", millis(self.session_timeout))
-                .set("heartbeat.interval.ms", millis(self.session_timeout / 5))
+                .set("heartbeat.interval.ms", millis((self.session_timeout / 5).min(HEARTBEAT_LIMIT)))
                 .set("partition.assignment.strategy", "range");
         }
         self.pass_through(config)

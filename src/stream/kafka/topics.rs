@@ -19,6 +19,8 @@ use crate::stream::{Outlet, StreamError};
 
 /// How long one question to the brokers may take: between questions, complaints are looked at.
 const SLICE: Duration = Duration::from_millis(500);
+/// How long the client may be silent before all that it had to say counts as heard.
+const DRAIN: Duration = Duration::from_millis(5);
 /// How long a new topic may take to be known to all.
 const SPREAD_LIMIT: Duration = Duration::from_secs(10);
 
@@ -137,9 +139,9 @@ fn unreachable(settings: &Settings, error: &KafkaError, complaints: &Complaints)
     ))
 }
 
-/// Has the client's events served: complaints are among them.
+/// Has the client's events served: complaints are among them. A poll that may not wait would serve one log line and no more.
 fn drain(client: &BaseConsumer<Plain>) {
-    while client.poll(Duration::ZERO).is_some() {}
+    while client.poll(DRAIN).is_some() {}
 }
 
 fn create(

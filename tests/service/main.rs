@@ -1,0 +1,18 @@
+//! The program as people run it: events go into a real broker, the binary runs as a process with a configuration file, and what
+//! it has committed is read back and counted.
+//!
+//! All tests of this binary share one broker; each has topics, group and model of its own.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod commands;
+mod events;
+mod group;
+mod log;
+mod plain;
+mod poison;
+mod process;
+mod refusals;
+mod restart;
+mod setup;

@@ -1,0 +1,96 @@
+//! `kill -9` in the middle, and a restart: every event is scored once, and the posterior is that of a run without interruption.
+
+use surprisal::codec::wire::Format;
+
+use crate::events::batch;
+use crate::log::{Follower, assert_same, produce, scores, snapshots};
+use crate::process::Process;
+use crate::setup::Setup;
+
+/// Events that come between two kills.
+const PORTION: u64 = 3000;
+/// When the process is killed: so many of the scores of each portion are committed.
+const KILLS: [u64; 3] = [40, 700, 1400];
+
+#[test]
+fn killed_runs_end_where_an_uninterrupted_one_does() {
+    let setup = Setup::new("killed", 1);
+    let calm = setup.wishes("killed.calm");
+    let mut wild = setup.wishes("killed.wild");
+    // Many small transactions, so that a kill falls among them, and a session that is soon over.
+    wild.kafka = "commit_interval_ms = 5\ncommit_max_events = 16\nsnapshot_interval_ms = 50\nsession_timeout_ms = 2000\n".into();
+    let config = setup.config("wild", &wild);
+
+    let mut reference = Process::run(&setup.config("calm", &calm));
+    let mut scored = Vec::new();
+    let mut service = Process::run(&config);
+    service.await_ready();
+    let mut follower = Follower::open(setup.brokers, &wild.scores());
+    for (turn, kill_at) in (0..).zip(KILLS) {
+        let first = turn * PORTION;
+        produce(setup.brokers, &setup.events, &batch(first..first + PORTION, 1));
+        follower.until((first + kill_at) as usize);
+        service.kill();
+        scored.push(scores(setup.brokers, &wild.scores(), Format::Json).len() as u64);
+        service = Process::run(&config);
+        // What was left of the portion is done before the next comes: the restart is behind it.
+        follower.until((first + PORTION) as usize);
+    }
+    let total = (KILLS.len() as u64 + 1) * PORTION;
+    produce(setup.brokers, &setup.events, &batch(total - PORTION..total, 1));
+    follower.until(total as usize);
+    service.stop();
+    Follower::open(setup.brokers, &calm.scores()).until(total as usize);
+    reference.stop();
+
+    // The kills were in the middle of something.
+    let done: Vec<u64> = (1..).zip(&scored).map(|(turn, scored)| turn * PORTION - scored).collect();
+    assert!(done.iter().any(|left| *left > 0), "no kill has interrupted anything: {scored:?}");
+
+    let (expected, found) =
+        (scores(setup.brokers, &calm.scores(), Format::Json), scores(setup.brokers, &wild.scores(), Format::Json));
+    assert_eq!(expected.len() as u64, total);
+    assert_eq!(found.len() as u64, total);
+    for (place, expected) in &expected {
+        let found = &found[place];
+        assert_eq!(found.score.surprisal.to_bits(), expected.score.surprisal.to_bits(), "event {place:?}");
+        assert_eq!(found, expected);
+    }
+    let (expected, found) = (snapshots(setup.brokers, &calm.posterior()), snapshots(setup.brokers, &wild.posterior()));
+    assert_eq!(expected.len(), 1);
+    assert_same(&found[&0], &expected[&0]);
+    assert_eq!(found[&0].covers_to.0 as u64, crate::plain::covered(total));
+}
+
+#[test]
+fn a_changed_model_under_the_same_id_is_refused() {
+    let setup = Setup::new("changed", 1);
+    let wishes = setup.wishes("changed");
+    produce(setup.brokers, &setup.events, &batch(0..100, 1));
+    let mut service = Process::run(&setup.config("before", &wishes));
+    service.await_ready();
+    Follower::open(setup.brokers, &wishes.scores()).until(100);
+    service.stop();
+
+    let mut changed = wishes.clone();
+    changed.columns.push_str("[[columns]]\nname = \"weight\"\nkind = \"number\"\n");
+    let config = setup.config("after", &changed);
+    for (command, advice) in [("run", "give the new model an id of its own"), ("inspect", "the id of another model")] {
+        let mut refused = Process::start(&[command, "--config", crate::process::text(&config)], &[]);
+        assert_eq!(refused.wait(), 1, "{command}");
+        let said = refused.stderr();
+        let last = said.lines().last().unwrap_or_default();
+        assert!(
+            last.starts_with("surprisal: snapshot of `model` was gathered under other columns or priors"),
+            "{command}: {said}"
+        );
+        assert!(last.contains(advice), "{command}: {said}");
+    }
+    // With an id of its own it begins anew, beside the other.
+    changed.model = "model-2".into();
+    changed.results = "changed.again".into();
+    let mut service = Process::run(&setup.config("renamed", &changed));
+    service.await_ready();
+    Follower::open(setup.brokers, &changed.scores()).until(100);
+    service.stop();
+}
