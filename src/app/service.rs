@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,6 +44,7 @@ pub fn serve(
     let Config { model: model_config, schema, kafka, .. } = config;
     let model = model(schema, &model_config.mixture)?;
     let stream = KafkaStream::connect(stream, Arc::new(decoder(schema, kafka)), schema.width())?;
+    tracing::info!(group = kafka.group, "connected; waiting for the group to assign partitions");
     let settings = loop_settings(&model_config.id, kafka);
     let clock = SystemClock::default();
     let pipeline = Pipeline::new(model, schema.clone(), model_config.learning(), settings, stream, clock, health)?;
@@ -55,24 +57,30 @@ fn decoder(schema: &Schema, config: &KafkaConfig) -> JsonDecoder {
     JsonDecoder::new(schema, Limits { max_bytes: config.max_event_bytes, max_depth: config.max_depth })
 }
 
-/// Sets `stop` on SIGTERM or SIGINT. A second one ends the process at once.
+/// Time for an orderly stop: less than the ten seconds that most supervisors grant before they kill.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Sets `stop` on SIGTERM or SIGINT. A second one ends the process at once, and so does the end of [`GRACE`]: while brokers don't
+/// answer, there is no one to commit to, and what is not committed will be read again.
 pub fn stop_on_signals(runtime: &Runtime, stop: Arc<AtomicBool>) -> Result<(), AppError> {
     let listening = |source| AppError::System { doing: "listening for signals", source };
     let _context = runtime.enter();
     let mut terminate = signal(SignalKind::terminate()).map_err(listening)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(listening)?;
     runtime.spawn(async move {
-        loop {
-            let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            };
-            if stop.swap(true, Ordering::Relaxed) {
-                tracing::warn!(signal = name, "told twice: leaving at once, and what is not committed will be read again");
-                std::process::exit(i32::from(crate::cli::status::FAILURE));
-            }
-            tracing::info!(signal = name, "stopping: committing what is done and leaving the group");
-        }
+        let signal = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal, "stopping: committing what is done and leaving the group");
+        stop.store(true, Ordering::Relaxed);
+        let why = tokio::select! {
+            _ = terminate.recv() => "told twice",
+            _ = interrupt.recv() => "told twice",
+            () = tokio::time::sleep(GRACE) => "the brokers don't answer",
+        };
+        tracing::warn!(why, "leaving at once: what is not committed will be read again");
+        std::process::exit(i32::from(crate::cli::status::FAILURE));
     });
     Ok(())
 }
