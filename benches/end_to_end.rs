@@ -155,6 +155,7 @@ fn bare(brokers: &str, topic: &str, partitions: i32, events: usize, round: usize
         .set("bootstrap.servers", brokers)
         .set("transactional.id", format!("{topic}-bare-{round}"))
         .set("compression.type", "lz4")
+        .set("delivery.report.only.error", "true")
         .set("linger.ms", "5")
         .set("queue.buffering.max.messages", "500000")
         .create()

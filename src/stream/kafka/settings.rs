@@ -186,7 +186,9 @@ impl Settings {
             .set("compression.type", "lz4")
             .set("linger.ms", millis(self.linger))
             .set("queue.buffering.max.messages", "500000")
-            .set("queue.buffering.max.kbytes", "131072");
+            .set("queue.buffering.max.kbytes", "131072")
+            // Success is known from the commit: a report for each message would only cost time.
+            .set("delivery.report.only.error", "true");
         self.pass_through(config)
     }
 
