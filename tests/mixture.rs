@@ -482,6 +482,18 @@ fn units_do_not_matter() {
     }
 }
 
+/// Seconds since 1970 are numbers like others.
+#[test]
+fn far_from_zero_is_as_good_as_near() {
+    let model = numbers(1, MixtureConfig { components: 1, ..MixtureConfig::default() });
+    let near: Vec<f64> = (0..1_000).map(normal).collect();
+    let (expected, _) = prequential(&model, Rows::from_cells(1, near.clone()).view());
+    for origin in [1.7e9, -1.7e12] {
+        let (found, _) = prequential(&model, Rows::from_cells(1, near.iter().map(|x| origin + x).collect()).view());
+        found.into_iter().zip(&expected).for_each(|(found, expected)| assert_close(found, *expected, 1e-15 * origin.abs()));
+    }
+}
+
 /// A constant column costs nothing while it is constant, and its first change is as rare as Laplace says.
 #[test]
 fn a_constant_column_is_held_to_be_constant() {
