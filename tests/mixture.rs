@@ -396,6 +396,22 @@ fn the_bound_of_repeated_passes_never_falls() {
     }
 }
 
+/// A column whose first values are missing is learnt as one whose values were always there: what stood in for them leaves no trace.
+#[test]
+fn joint_numbers_don_t_remember_what_was_missing_before_a_column_was_known() {
+    let model = numbers(2, MixtureConfig { components: 1, covariance: Covariance::Full, ..MixtureConfig::default() });
+    let cells = |missing: usize| {
+        let cell = move |at: usize| if at == 2 * missing + 1 { f64::NAN } else { [0.0, 1e5][at % 2] + normal(at as u64) };
+        Rows::from_cells(2, (0..2_000).map(cell).collect())
+    };
+    let mean = |rows: &Rows| prequential(&model, rows.view()).0[500..].iter().sum::<f64>() / 500.0;
+    let expected = mean(&cells(usize::MAX / 4));
+    for missing in [0, 1, 2] {
+        let found = mean(&cells(missing));
+        assert!((found - expected).abs() < 0.02, "cell {missing} missing: {found} nats, none missing: {expected}");
+    }
+}
+
 /// Numbers meant to break it are scored finitely, and learnt finitely or refused.
 #[test]
 fn nothing_that_is_not_finite_comes_in_or_out() {

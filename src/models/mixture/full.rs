@@ -254,7 +254,9 @@ pub fn clouds(ellipses: &[Ellipse], batch: &Batch, responsibilities: &Matrix) ->
                 missing.iter().enumerate().for_each(|(i, d)| one.mean[*d] += filled[i]);
                 for (i, a) in missing.iter().enumerate() {
                     for (j, b) in missing.iter().enumerate() {
-                        one.scatter[(*a, *b)] = weight * (scatter[(*a, *b)] - explained[(i, j)]) / ellipse.dof;
+                        // A column that has not varied is held to be constant: its missing cells are that constant.
+                        let live = ellipse.live[*a] * ellipse.live[*b];
+                        one.scatter[(*a, *b)] = live * weight * (scatter[(*a, *b)] - explained[(i, j)]) / ellipse.dof;
                     }
                 }
                 cloud.add(&one);
