@@ -1,8 +1,9 @@
 //! From surprisal to probability: how rare is a surprisal among those that the model has seen?
 //!
 //! The surprisals of learnt events are kept in a t-digest (Dunning 2021) with the model's forgetting. The tail probability is
-//! `(1 + weight of surprisals ≥ s) / (1 + weight of all)`: never zero, and below α no more often than α where events are
-//! exchangeable, up to the sketch's error (a fraction of a percent of the smaller tail).
+//! `(1 + weight of surprisals ≥ s) / (1 + weight of all)`: never zero, and below α no more often than α where surprisals are
+//! exchangeable, up to the sketch's error: a few percent of the probability, more among the few most surprising, and at most half a
+//! centroid's weight where many surprisals tie.
 
 use tdigest::{Centroid, TDigest};
 

@@ -6,7 +6,7 @@
 //! **Blocks.** An event is scored at once, by the posterior that has not seen it, and learnt when its block is full. Blocks are cut
 //! by the number of events that the partition has taught so far ([`block_len`]), not by arrival, so the posterior is the same
 //! function of the log however the records came in, and a restart relearns the very same blocks. A block is at most a 32nd of
-//! what has been learnt before, so the delay costs next to nothing.
+//! what has been learnt before and is not forgotten, so the delay costs next to nothing.
 
 mod site;
 
@@ -38,6 +38,12 @@ impl Learning {
     /// What is left of evidence after `events` more: `2^(-events / half-life)`.
     pub fn retention(&self, events: usize) -> f64 {
         (-(events as f64) / self.half_life_events).exp2()
+    }
+
+    /// Events in the block that follows `learnt` events, of which no more count than are remembered: `half-life / ln 2`.
+    pub fn block_len(&self, learnt: u64) -> usize {
+        let remembered = self.half_life_events / std::f64::consts::LN_2;
+        block_len(if remembered < learnt as f64 { remembered as u64 } else { learnt }, self.max_block)
     }
 }
 
@@ -301,7 +307,7 @@ impl<M: Model> Engine<M> {
         let mut surprisals = Vec::new();
         let mut start = 0;
         while start < run.heads.len() {
-            let block = block_len(place.site.events, self.learning.max_block);
+            let block = self.learning.block_len(place.site.events);
             let end = run.heads.len().min(start + block - place.surprisals.len());
             let rows = run.rows.view().slice(start..end);
             surprisals.clear();

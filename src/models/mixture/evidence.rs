@@ -135,6 +135,32 @@ impl MixtureEvidence {
         }
     }
 
+    /// Number columns that have no value here but have one in `total`, and where that lies.
+    fn unseen(&self, total: &Statistics) -> Vec<(usize, f64)> {
+        match (&self.total.numbers, &total.numbers) {
+            (Numbers::Diagonal(ours), Numbers::Diagonal(theirs)) if self.shape.full => {
+                let columns = ours.iter().zip(theirs).enumerate();
+                columns
+                    .filter(|(_, (ours, theirs))| ours.count == 0.0 && theirs.count > 0.0)
+                    .map(|(d, (_, seen))| (d, seen.mean))
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// A joint cloud has a place for every column. Before a column's first value that place means nothing, and is moved to where
+    /// values turn out to lie, lest the way there be taken for scatter.
+    fn place_unseen(&mut self, unseen: &[(usize, f64)]) {
+        for component in self.components.values_mut() {
+            if let Numbers::Full(cloud) = &mut component.numbers {
+                for (d, mean) in unseen.iter().filter(|(d, _)| cloud.scatter[(*d, *d)] == 0.0).copied().collect::<Vec<_>>() {
+                    cloud.mean[d] = mean;
+                }
+            }
+        }
+    }
+
     /// Whether every number is finite.
     pub fn is_finite(&self) -> bool {
         self.total.is_finite() && self.components.values().all(Statistics::is_finite)
@@ -144,6 +170,13 @@ impl MixtureEvidence {
 impl Evidence for MixtureEvidence {
     fn add(&mut self, other: &Self) {
         assert_eq!(self.shape, other.shape, "evidence of different models");
+        self.place_unseen(&self.unseen(&other.total));
+        let unseen = other.unseen(&self.total);
+        let mut placed = None;
+        if !unseen.is_empty() {
+            placed.insert(other.clone()).place_unseen(&unseen);
+        }
+        let other = placed.as_ref().unwrap_or(other);
         let pairs = self.vocabularies.iter_mut().zip(&other.vocabularies);
         let moved: Vec<_> = pairs.map(|(ours, theirs)| ours.absorb(theirs)).collect();
         self.total.add(&other.total, &moved);

@@ -10,8 +10,9 @@ use crate::dist::lanes::{LANES, Lanes};
 use crate::features::RowsView;
 use crate::models::NotFinite;
 
-/// A column varies if its standard deviation is above this share of its mean: rounding alone stays below.
-pub const VARIES: f64 = 1e-9;
+/// A column varies if its standard deviation is above this share of its mean: rounding alone stays below, and a millisecond of a time
+/// since 1970 above.
+pub const VARIES: f64 = 1e-13;
 
 /// The least standard deviation whose square is still a normal number.
 const LEAST_SPREAD: f64 = 1e-150;

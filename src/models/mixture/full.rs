@@ -24,10 +24,14 @@ pub struct Ellipse {
     belief: NormalWishart,
     /// L⁻¹ `[dim, dim]`, lower triangular, row after row, where LLᵀ = Ψ.
     whitening: Vec<f64>,
-    /// ln|Ψ|.
+    /// Of the columns that are live, whose marginal is meant by all that follows: ln|Ψ|.
     ln_determinant: f64,
     /// Σ ψ₀((ν − i)/2).
     digammas: f64,
+    /// ν.
+    dof: f64,
+    /// How many they are.
+    dim: usize,
     /// 0 for columns that are not live, else 1.
     live: Vec<f64>,
 }
@@ -47,10 +51,15 @@ impl Ellipse {
         let dim = belief.dim();
         let factor = belief.cholesky()?;
         let inverse = factor.l().solve_lower_triangular(&DMatrix::identity(dim, dim)).ok_or(NotPositiveDefinite)?;
+        // Columns that are not live are read as standard normal, so the marginal of the others is at hand.
+        let still = || (0..dim).filter(|d| !live[*d]);
+        let (dof, dim) = (belief.dof - still().count() as f64, dim - still().count());
         Ok(Self {
             whitening: inverse.transpose().iter().copied().collect(),
-            ln_determinant: ln_determinant(&factor),
-            digammas: (0..dim).map(|i| digamma(0.5 * (belief.dof - i as f64))).sum(),
+            ln_determinant: ln_determinant(&factor) - still().map(|d| belief.scatter[(d, d)].ln()).sum::<f64>(),
+            digammas: (0..dim).map(|i| digamma(0.5 * (dof - i as f64))).sum(),
+            dof,
+            dim,
             live: live.iter().map(|live| if *live { 1.0 } else { 0.0 }).collect(),
             belief,
         })
@@ -66,15 +75,20 @@ impl Ellipse {
         self.whitening.iter().zip(self.live.iter().cycle()).map(|(factor, live)| factor * live)
     }
 
-    /// The log density at the mean, all columns present.
-    pub fn at_mean(&self, density: Density) -> f64 {
-        self.log_density(density, 0.0, self.belief.dim(), self.ln_determinant)
+    /// Degrees of freedom of the live columns' marginal.
+    pub fn dof(&self) -> f64 {
+        self.dof
     }
 
-    /// The log density at Mahalanobis square `square` over `seen` of the columns, where `ln|Ψ_OO|` is `ln_seen`.
+    /// The log density at the mean, all columns present.
+    pub fn at_mean(&self, density: Density) -> f64 {
+        self.log_density(density, 0.0, self.dim, self.ln_determinant)
+    }
+
+    /// The log density at Mahalanobis square `square` over `seen` of the live columns, where `ln|Ψ_OO|` is `ln_seen`.
     fn log_density(&self, density: Density, square: f64, seen: usize, ln_seen: f64) -> f64 {
-        let (dim, seen) = (self.belief.dim() as f64, seen as f64);
-        let (strength, dof) = (self.belief.strength, self.belief.dof);
+        let (dim, seen) = (self.dim as f64, seen as f64);
+        let (strength, dof) = (self.belief.strength, self.dof);
         match density {
             // The entropy of what is missing, ½ ln|2π Λ̄_MM⁻¹|, takes the place of its density.
             Density::Expected => {
@@ -138,17 +152,18 @@ pub fn add_to(ellipses: &[Ellipse], density: Density, batch: &Batch, log: &mut M
             let square = squares[event / LANES][event % LANES];
             // As `log_density`, with what doesn't depend on the event taken out.
             *value = match density {
-                Density::Expected => at_middle - 0.5 * ellipse.belief.dof * square,
+                Density::Expected => at_middle - 0.5 * ellipse.dof * square,
                 Density::Predictive => {
                     let spread = (ellipse.belief.strength + 1.0) / ellipse.belief.strength;
-                    at_middle - 0.5 * (ellipse.belief.dof + 1.0) * (square / spread).ln_1p()
+                    at_middle - 0.5 * (ellipse.dof + 1.0) * (square / spread).ln_1p()
                 }
             };
         }
         for (seen, events) in &patterns {
-            let Some(conditional) = ellipse.conditional(seen) else { continue };
+            let seen: Vec<usize> = seen.iter().copied().filter(|d| ellipse.live[*d] == 1.0).collect();
+            let Some(conditional) = ellipse.conditional(&seen) else { continue };
             for &event in events {
-                let gap = gap(ellipse, batch, event, seen, true);
+                let gap = gap(ellipse, batch, event, &seen);
                 let square = crate::dist::normal_wishart::square(&conditional.factor, &gap);
                 // With no number present there is nothing to say, and nothing is learnt.
                 let nothing = seen.is_empty();
@@ -162,15 +177,10 @@ pub fn add_to(ellipses: &[Ellipse], density: Density, batch: &Batch, log: &mut M
     }
 }
 
-/// `z_O − m_O`; columns that are not live count as being at the mean when densities are meant.
-fn gap(ellipse: &Ellipse, batch: &Batch, event: usize, seen: &[usize], density: bool) -> DVector<f64> {
-    DVector::from_iterator(
-        seen.len(),
-        seen.iter().map(|&d| {
-            let z = batch.number(event, d).unwrap_or(0.0);
-            if density { (z - ellipse.belief.mean[d]) * ellipse.live[d] } else { z - ellipse.belief.mean[d] }
-        }),
-    )
+/// `z_O − m_O`.
+fn gap(ellipse: &Ellipse, batch: &Batch, event: usize, seen: &[usize]) -> DVector<f64> {
+    let gap = |d: &usize| batch.number(event, *d).unwrap_or(0.0) - ellipse.belief.mean[*d];
+    DVector::from_iterator(seen.len(), seen.iter().map(gap))
 }
 
 /// Mahalanobis squares `(z − m)ᵀ Ψ⁻¹ (z − m)` of all events, right where none of the row is missing.
@@ -235,7 +245,7 @@ pub fn clouds(ellipses: &[Ellipse], batch: &Batch, responsibilities: &Matrix) ->
                 if weight == 0.0 {
                     continue;
                 }
-                let gap = gap(ellipse, batch, event, seen, false);
+                let gap = gap(ellipse, batch, event, seen);
                 let filled = regression.transpose() * &gap;
                 let mut one = Cloud::nothing(ellipse.belief.dim());
                 one.count = weight;
@@ -244,7 +254,9 @@ pub fn clouds(ellipses: &[Ellipse], batch: &Batch, responsibilities: &Matrix) ->
                 missing.iter().enumerate().for_each(|(i, d)| one.mean[*d] += filled[i]);
                 for (i, a) in missing.iter().enumerate() {
                     for (j, b) in missing.iter().enumerate() {
-                        one.scatter[(*a, *b)] = weight * (scatter[(*a, *b)] - explained[(i, j)]) / ellipse.belief.dof;
+                        // A column that has not varied is held to be constant: its missing cells are that constant.
+                        let live = ellipse.live[*a] * ellipse.live[*b];
+                        one.scatter[(*a, *b)] = live * weight * (scatter[(*a, *b)] - explained[(i, j)]) / ellipse.dof;
                     }
                 }
                 cloud.add(&one);

@@ -99,7 +99,7 @@ impl Expectation {
                         }
                         table.centre.push(mean);
                         table.weight.push(if live[d] { 0.5 * dof / scatter } else { 0.0 });
-                        table.constant.push(0.5 * (shared.1 - (0.5 * scatter).ln()));
+                        table.constant.push(if live[d] { 0.5 * (shared.1 - (0.5 * scatter).ln()) } else { 0.0 });
                     }
                 }
                 Numbers::Full(cloud) => {
@@ -231,7 +231,7 @@ fn push_students(table: &mut Students, live: &[bool], beliefs: impl Iterator<Ite
         table.centre.push(mean);
         table.inverse.push(if live[d] { 1.0 / spread } else { 0.0 });
         table.exponent.push(0.5 * (dof + 1.0));
-        table.peak.push(shared.2 - 0.5 * spread.ln());
+        table.peak.push(if live[d] { shared.2 - 0.5 * spread.ln() } else { 0.0 });
     }
 }
 

@@ -173,7 +173,7 @@ impl EllipseTensors {
             mean: Tensor::from_vec(means, (count, 1, dim), device)?,
             whitening: Tensor::from_vec(whitening, (count, dim, dim), device)?.transpose(1, 2)?.contiguous()?,
             at_mean: column(&|ellipse| ellipse.at_mean(density))?,
-            dof: column(&|ellipse| ellipse.belief().dof)?,
+            dof: column(&|ellipse| ellipse.dof())?,
             narrowing: column(&|ellipse| ellipse.belief().strength / (ellipse.belief().strength + 1.0))?,
         })
     }
