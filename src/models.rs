@@ -106,11 +106,8 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
         let _ = (rest, site);
     }
 
-    /// How many parts carry weight: a mixture's components, say.
-    fn active(&self, posterior: &Self::Posterior) -> usize {
-        let _ = posterior;
-        1
-    }
+    /// How many parts the predictive is made of: a mixture's components, say.
+    fn active(&self, posterior: &Self::Posterior) -> usize;
 
     /// Columns in words.
     fn columns(&self, evidence: &Self::Evidence) -> Vec<ColumnSummary>;

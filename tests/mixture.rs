@@ -817,7 +817,9 @@ fn parts_and_columns_are_said_in_words() {
         cells[4] = texts.push(text) as f64;
     }
     let evidence = learn(&model, rows.view(), 0, blocks);
-    let parts = model.parts(&model.posterior(&evidence).unwrap());
+    let posterior = model.posterior(&evidence).unwrap();
+    assert_eq!(model.active(&posterior), 2);
+    let parts = model.parts(&posterior);
     assert_eq!(parts.len(), 3, "{parts:?}");
     assert_close(parts.iter().map(|part| part.weight).sum(), 1.0, 1e-12);
     assert_close(parts[0].weight, 0.75, 0.03);

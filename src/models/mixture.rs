@@ -95,7 +95,7 @@ impl Default for MixtureConfig {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum MixtureError {
     /// A field out of its range.
-    #[error("model.{field} is {value}; it must be {expected}")]
+    #[error("the mixture's {field} is {value}; it must be {expected}")]
     OutOfRange {
         /// The field's name.
         field: &'static str,
@@ -293,6 +293,11 @@ impl Model for Mixture {
 
     fn reorganise(&self, rest: &MixtureEvidence, site: &mut MixtureEvidence) {
         structure::reorganise(&self.layout, &self.config, rest, site);
+    }
+
+    /// Components that are known: the others lend their weight to the background.
+    fn active(&self, posterior: &MixturePosterior) -> usize {
+        posterior.known.iter().filter(|known| **known).count()
     }
 
     fn columns(&self, evidence: &MixtureEvidence) -> Vec<ColumnSummary> {

@@ -103,6 +103,10 @@ impl Model for Tracer {
         }
     }
 
+    fn active(&self, _: &Trace) -> usize {
+        1
+    }
+
     fn columns(&self, _: &Trace) -> Vec<ColumnSummary> {
         Vec::new()
     }

@@ -71,6 +71,10 @@ impl Model for Rememberer {
         Ok(self.nothing())
     }
 
+    fn active(&self, _: &()) -> usize {
+        1
+    }
+
     fn columns(&self, _: &Memory) -> Vec<ColumnSummary> {
         Vec::new()
     }
