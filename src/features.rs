@@ -6,6 +6,9 @@
 
 use std::ops::Range;
 
+/// Values of a category told apart where nobody says how many.
+pub const DEFAULT_CAPACITY: usize = 1024;
+
 /// What a column's values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -68,6 +71,12 @@ impl Schema {
     /// Cells in a row.
     pub fn width(&self) -> usize {
         self.columns.len()
+    }
+
+    /// The category columns, whose cells point to texts.
+    pub fn categories(&self) -> Vec<usize> {
+        let columns = self.columns.iter().enumerate();
+        columns.filter(|(_, column)| matches!(column.kind, Kind::Category { .. })).map(|(index, _)| index).collect()
     }
 
     /// The column that tells an event's time.

@@ -4,10 +4,7 @@ use serde::Deserialize;
 
 use super::error::{Fault, Source};
 use super::values::{self, OneOrMore};
-use crate::features::{Column, Kind, Schema};
-
-/// Values of a category told apart where the configuration doesn't say.
-const CAPACITY: usize = 1024;
+use crate::features::{Column, DEFAULT_CAPACITY, Kind, Schema};
 
 /// One `[[columns]]` table.
 #[derive(Deserialize)]
@@ -43,7 +40,7 @@ impl ColumnTable {
     fn kind(&self) -> Kind {
         match self.kind {
             KindName::Number => Kind::Number,
-            KindName::Category => Kind::Category { capacity: self.capacity.unwrap_or(CAPACITY) },
+            KindName::Category => Kind::Category { capacity: self.capacity.unwrap_or(DEFAULT_CAPACITY) },
             KindName::Count => Kind::Count,
             KindName::Boolean => Kind::Boolean,
             KindName::Timestamp => Kind::Timestamp,

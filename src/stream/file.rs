@@ -140,11 +140,10 @@ impl FileEvents {
             Format::Csv => Source::Csv(Table::new(path, reader, schema, label)?),
             Format::JsonLines => Source::JsonLines(Lines::new(reader, schema, label)),
         };
-        let categories = schema.columns().iter().enumerate().filter(|(_, column)| matches!(column.kind, Kind::Category { .. }));
         Ok(Self {
             path: path.into(),
             width: schema.width(),
-            categories: categories.map(|(index, _)| index).collect(),
+            categories: schema.categories(),
             label: label.map(Into::into),
             source,
             row: 0,

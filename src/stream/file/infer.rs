@@ -7,10 +7,7 @@ use serde_json::Value;
 
 use super::{FileError, Format, csv_error, csv_reader, dotted, header, is_missing, open, read_line};
 use crate::codec::timestamp;
-use crate::features::{Column, Kind, Schema};
-
-/// Values that an inferred category tells apart.
-const CAPACITY: usize = 1024;
+use crate::features::{Column, DEFAULT_CAPACITY, Kind, Schema};
 
 /// Columns of a file, by its first `sample_rows` rows; `label` is left out.
 ///
@@ -119,11 +116,11 @@ impl Seen {
 
     fn kind(&self) -> Kind {
         match self.present {
-            0 => Kind::Category { capacity: CAPACITY },
+            0 => Kind::Category { capacity: DEFAULT_CAPACITY },
             all if all == self.numbers => Kind::Number,
             all if all == self.booleans => Kind::Boolean,
             all if all == self.times => Kind::Timestamp,
-            _ => Kind::Category { capacity: CAPACITY },
+            _ => Kind::Category { capacity: DEFAULT_CAPACITY },
         }
     }
 }
