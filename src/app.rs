@@ -60,9 +60,9 @@ pub enum AppError {
     /// A snapshot can't be read.
     #[error("{0}; use the configuration that this model is run with, or the id of another model")]
     Wire(#[from] wire::WireError),
-    /// A file can't be written.
+    /// A file or folder of results or data can't be used.
     #[error("{path}: {source}")]
-    Output {
+    File {
         /// The file.
         path: PathBuf,
         /// What went wrong.
@@ -90,8 +90,8 @@ impl AppError {
         }
     }
 
-    fn output(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Output { path: path.into(), source }
+    fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::File { path: path.into(), source }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::stream::file::{FileEvents, infer_schema};
 /// Rows taken in one step. It changes nothing but speed.
 const STEP_ROWS: usize = 4096;
 /// Rows from which columns are inferred.
-const SAMPLE_ROWS: usize = 1000;
+pub const SAMPLE_ROWS: usize = 1000;
 
 /// Runs the command.
 pub fn run(arguments: &BacktestArgs) -> Result<(), AppError> {
@@ -94,16 +94,16 @@ struct Scores<'a> {
 
 impl<'a> Scores<'a> {
     fn create(path: &'a Path) -> Result<Self, AppError> {
-        let mut out = BufWriter::new(File::create(path).map_err(AppError::output(path))?);
-        writeln!(out, "row,surprisal,probability").map_err(AppError::output(path))?;
+        let mut out = BufWriter::new(File::create(path).map_err(AppError::file(path))?);
+        writeln!(out, "row,surprisal,probability").map_err(AppError::file(path))?;
         Ok(Self { path, out })
     }
 
     fn write(&mut self, row: Offset, score: &Score) -> Result<(), AppError> {
-        writeln!(self.out, "{row},{},{}", score.surprisal, score.tail_probability).map_err(AppError::output(self.path))
+        writeln!(self.out, "{row},{},{}", score.surprisal, score.tail_probability).map_err(AppError::file(self.path))
     }
 
     fn finish(mut self) -> Result<(), AppError> {
-        self.out.flush().map_err(AppError::output(self.path))
+        self.out.flush().map_err(AppError::file(self.path))
     }
 }

@@ -26,7 +26,8 @@ use super::stream_settings;
 use crate::cli::DemoArgs;
 use crate::config::{Config, Environment};
 use crate::pipeline::Committed;
-use crate::stream::{StreamError, kafka};
+use crate::stream::StreamError;
+use crate::stream::kafka::{self, Topics};
 use crate::telemetry::Health;
 use crate::telemetry::http::Server;
 use crate::telemetry::metrics::Metrics;
@@ -41,19 +42,18 @@ const COMMIT: usize = WINDOW / 4;
 pub fn run(arguments: &DemoArgs) -> Result<(), AppError> {
     let data = Data::bundled()?;
     let total = arguments.events.map_or(data.len(), |events| events as usize);
-    let topics = Topics::new(arguments.brokers.is_some());
-    let embedded = match &arguments.brokers {
-        Some(_) => None,
-        None => Some(embedded(&topics)?),
+    let topics = topics(arguments.brokers.is_some());
+    // The broker inside the process lives as long as its handle.
+    let (brokers, embedded) = match &arguments.brokers {
+        Some(brokers) => {
+            replay::create_topic(brokers, &topics.events)?;
+            (brokers.clone(), None)
+        }
+        None => {
+            let cluster = embedded(&topics)?;
+            (cluster.bootstrap_servers(), Some(cluster))
+        }
     };
-    let brokers = match (&arguments.brokers, &embedded) {
-        (Some(brokers), _) => brokers.clone(),
-        (None, Some(cluster)) => cluster.bootstrap_servers(),
-        (None, None) => unreachable!("one of the two was chosen"),
-    };
-    if arguments.brokers.is_some() {
-        replay::create_topic(&brokers, &topics.events)?;
-    }
     let config = config(&data, &brokers, &topics)?;
 
     let runtime = Runtime::new().map_err(|source| AppError::System { doing: "starting threads", source })?;
@@ -142,19 +142,10 @@ fn follow(
 }
 
 /// The topics of a demo. On a cluster of somebody's they have names of their own each time.
-struct Topics {
-    events: String,
-    scores: String,
-    posterior: String,
-    dead_letters: String,
-}
-
-impl Topics {
-    fn new(shared: bool) -> Self {
-        let prefix = if shared { format!("surprisal-demo-{}", std::process::id()) } else { "demo".into() };
-        let name = |kind: &str| format!("{prefix}.{kind}");
-        Self { events: name("events"), scores: name("scores"), posterior: name("posterior"), dead_letters: name("dead-letters") }
-    }
+fn topics(shared: bool) -> Topics {
+    let prefix = if shared { format!("surprisal-demo-{}", std::process::id()) } else { "demo".into() };
+    let name = |kind: &str| format!("{prefix}.{kind}");
+    Topics { events: name("events"), scores: name("scores"), posterior: name("posterior"), dead_letters: name("dead-letters") }
 }
 
 /// A broker inside the process.

@@ -92,5 +92,5 @@ pub fn save_json<T: Serialize>(value: &T, path: &Path) -> Result<(), AppError> {
         writeln!(out)?;
         out.flush()
     };
-    write().map_err(AppError::output(path))
+    write().map_err(AppError::file(path))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::AppError;
-use super::backtest::backtest;
+use super::backtest::{SAMPLE_ROWS, backtest};
 use super::report::{Report, save_json};
 use crate::config::ModelConfig;
 use crate::stream::file::infer_schema;
@@ -38,7 +38,7 @@ pub fn run(data: &Path, output: &Path) -> Result<(), AppError> {
         "data set", "events", "anomalies", "ROC AUC", "average precision", "events/s"
     );
     for (name, path) in sets(&data.join("tabular"))? {
-        let schema = infer_schema(&path, Some(LABEL), 1000)?;
+        let schema = infer_schema(&path, Some(LABEL), SAMPLE_ROWS)?;
         let config = ModelConfig::default();
         let model = super::model(&schema, &config.mixture)?;
         let report = backtest(&path, &schema, Some(LABEL), model, config.learning(), &mut |_, _| Ok(()))?;
@@ -72,10 +72,10 @@ impl Row {
 
 /// Names and paths of the data sets in `folder`, by name.
 fn sets(folder: &Path) -> Result<Vec<(String, PathBuf)>, AppError> {
-    let entries = std::fs::read_dir(folder).map_err(AppError::output(folder))?;
+    let entries = std::fs::read_dir(folder).map_err(AppError::file(folder))?;
     let mut sets = Vec::new();
     for entry in entries {
-        let path = entry.map_err(AppError::output(folder))?.path();
+        let path = entry.map_err(AppError::file(folder))?.path();
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if let Some(name) = file.strip_suffix(".csv.gz").or_else(|| file.strip_suffix(".csv")) {
             sets.push((name.to_owned(), path));
