@@ -8,15 +8,17 @@
 //! function of the log however the records came in, and a restart relearns the very same blocks. A block is at most a 32nd of
 //! what has been learnt before and is not forgotten, so the delay costs next to nothing.
 
+mod ready;
 mod site;
 
 use std::collections::BTreeMap;
 
 use crate::calibration::{Calibrator, Tail};
-use crate::features::{Kind, Rows, RowsView, Schema};
+use crate::features::{Rows, RowsView, Schema};
 use crate::models::{Evidence, Model, NotFinite};
-use crate::record::{Dead, Head, Offset, Partition, Run};
+use crate::record::{Offset, Partition, Run};
 
+pub use ready::{Ready, Refused, Taken};
 pub use site::Site;
 
 /// How the engine learns.
@@ -64,17 +66,6 @@ pub struct Score {
     pub step: u64,
 }
 
-/// What a step did, for those who watch.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Tally {
-    /// Events learnt and blocks they came in.
-    pub learnt: u64,
-    /// See `learnt`.
-    pub blocks: u64,
-    /// Events of blocks that were refused because a number would not have been finite.
-    pub refused: u64,
-}
-
 /// A partition that this engine learns.
 #[derive(Clone, Debug, PartialEq)]
 struct Place<M: Model> {
@@ -110,6 +101,7 @@ pub struct Engine<M: Model> {
     /// Sites of partitions that others learn.
     others: BTreeMap<Partition, Site<M::Evidence>>,
     belief: Belief<M>,
+    /// Learning steps behind the belief: those of all sites together.
     step: u64,
 }
 
@@ -153,13 +145,11 @@ pub enum EngineError {
 impl<M: Model> Engine<M> {
     /// An engine that knows the prior only.
     pub fn new(model: M, schema: &Schema, learning: Learning) -> Result<Self, EngineError> {
-        let columns = schema.columns().iter().enumerate();
-        let categories = columns.filter(|(_, column)| matches!(column.kind, Kind::Category { .. })).map(|(index, _)| index);
         let belief = Belief { posterior: model.posterior(&model.nothing())?, tail: Tail::default() };
         Ok(Self {
             model,
             learning,
-            categories: categories.collect(),
+            categories: schema.categories(),
             width: schema.width(),
             places: BTreeMap::new(),
             others: BTreeMap::new(),
@@ -171,11 +161,6 @@ impl<M: Model> Engine<M> {
     /// The model.
     pub fn model(&self) -> &M {
         &self.model
-    }
-
-    /// Learning steps behind the posterior: those of all sites together.
-    pub fn step_count(&self) -> u64 {
-        self.step
     }
 
     /// q(θ) as of now.
@@ -210,21 +195,21 @@ impl<M: Model> Engine<M> {
     /// Takes a partition over and says from which offset its records are to come.
     ///
     /// `site` is its last committed snapshot, `committed` the consumer group's offset. Records between the two are learnt again
-    /// without being scored again. With neither, the partition begins at `earliest`.
+    /// without being scored again. Without a snapshot the partition begins at `initial`, or at what was committed before it.
     pub fn assign(
         &mut self,
         partition: Partition,
         site: Option<Site<M::Evidence>>,
         committed: Option<Offset>,
-        earliest: Offset,
+        initial: Offset,
     ) -> Result<Offset, EngineError> {
         let from = match (&site, committed) {
             (Some(site), Some(committed)) if site.covers_to > committed => {
                 return Err(EngineError::AheadOfCommit { partition, covers_to: site.covers_to, committed });
             }
             (Some(site), _) => site.covers_to,
-            (None, Some(committed)) => earliest.min(committed),
-            (None, None) => earliest,
+            (None, Some(committed)) => initial.min(committed),
+            (None, None) => initial,
         };
         let site = site.unwrap_or_else(|| Site::new(self.model.nothing(), from));
         let place = Place {
@@ -287,7 +272,7 @@ impl<M: Model> Engine<M> {
 
     /// Opens a step, in which nothing has been taken yet.
     pub fn open(&mut self) -> Ready<'_, M> {
-        Ready { engine: self, undo: BTreeMap::new(), taken: Vec::new(), tally: Tally::default(), settled: false }
+        Ready::new(self)
     }
 
     /// Scores and learns `runs`, in order, as one step. Nothing is final before [`Ready::advance`].
@@ -300,7 +285,7 @@ impl<M: Model> Engine<M> {
     }
 
     /// Scores a run and learns the blocks that it fills.
-    fn take(&mut self, run: &Run, tally: &mut Tally) -> Vec<Score> {
+    fn take(&mut self, run: &Run, refused: &mut Refused) -> Vec<Score> {
         let mut scores = Vec::with_capacity(run.heads.len());
         let rest = Rest::of(self, run.partition);
         let mut place = self.places.remove(&run.partition).expect("checked: the partition is assigned");
@@ -329,7 +314,7 @@ impl<M: Model> Engine<M> {
                 let covers_to = run.heads[end - 1].offset.next();
                 let pending = std::mem::replace(&mut place.pending, Rows::new(self.width));
                 let rows = if whole { rows } else { pending.view() };
-                self.learn(run.partition, &mut place, &rest, rows, covers_to, tally);
+                self.learn(run.partition, &mut place, &rest, rows, covers_to, refused);
                 place.surprisals.clear();
             }
             start = end;
@@ -348,7 +333,7 @@ impl<M: Model> Engine<M> {
         rest: &Rest<M>,
         rows: RowsView<'_>,
         covers_to: Offset,
-        tally: &mut Tally,
+        refused: &mut Refused,
     ) {
         let retention = self.learning.retention(rows.len());
         let learnt = self.model.learn(&self.belief.posterior, rows, (partition, place.pending_from)).and_then(|news| {
@@ -375,10 +360,11 @@ impl<M: Model> Engine<M> {
                 site.evidence = evidence;
                 site.calibrator = calibrator;
                 self.belief = belief;
-                tally.learnt += rows.len() as u64;
-                tally.blocks += 1;
             }
-            Err(_) => tally.refused += rows.len() as u64,
+            Err(cause) => {
+                refused.events += rows.len() as u64;
+                refused.cause = Some(cause);
+            }
         }
     }
 }
@@ -395,134 +381,5 @@ impl<M: Model> Rest<M> {
         let mut evidence = engine.model.nothing();
         sites().for_each(|site| evidence.add(&site.evidence));
         Self { evidence, calibrator: Calibrator::sum(sites().map(|site| &site.calibrator)) }
-    }
-}
-
-/// A run that was scored, in a step that is not yet final.
-#[derive(Debug)]
-pub struct Taken {
-    run: Run,
-    scores: Vec<Score>,
-    /// Records before this one have committed scores.
-    scored_to: Offset,
-}
-
-impl Taken {
-    /// The run.
-    pub fn run(&self) -> &Run {
-        &self.run
-    }
-
-    /// Scores to publish: those of events that have no committed score yet.
-    pub fn scores(&self) -> impl Iterator<Item = (&Head, &Score)> {
-        self.run.heads.iter().zip(&self.scores).filter(|(head, _)| head.offset >= self.scored_to)
-    }
-
-    /// Dead letters to publish: those that have none committed yet.
-    pub fn dead_letters(&self) -> impl Iterator<Item = &Dead> {
-        self.run.dead.iter().filter(|dead| dead.head.offset >= self.scored_to)
-    }
-}
-
-/// A step taken and not yet final. Publish what it says, then [`advance`](Self::advance) if the transaction was committed or
-/// [`abort`](Self::abort) if it was not. Dropping it aborts.
-#[derive(Debug)]
-#[must_use = "a step is final only when it has advanced"]
-pub struct Ready<'engine, M: Model> {
-    engine: &'engine mut Engine<M>,
-    /// Places as they were before the step.
-    undo: BTreeMap<Partition, Place<M>>,
-    taken: Vec<Taken>,
-    tally: Tally,
-    settled: bool,
-}
-
-impl<M: Model> Ready<'_, M> {
-    /// Scores a run and learns the blocks that it fills. After an error the step is as before.
-    pub fn take(&mut self, run: Run) -> Result<&Taken, EngineError> {
-        let partition = run.partition;
-        let place = self.engine.places.get(&partition).ok_or(EngineError::NotAssigned { partition })?;
-        if run.from < place.next {
-            return Err(EngineError::OutOfOrder { partition, found: run.from, expected: place.next });
-        }
-        let scored_to = place.scored_to;
-        self.undo.entry(partition).or_insert_with(|| place.clone());
-        let scores = self.engine.take(&run, &mut self.tally);
-        self.taken.push(Taken { run, scores, scored_to });
-        Ok(&self.taken[self.taken.len() - 1])
-    }
-
-    /// Takes in the site that another instance has committed, as [`Engine::absorb`] does. It stays if the step is aborted.
-    pub fn absorb(&mut self, partition: Partition, site: Site<M::Evidence>) -> Result<(), NotFinite> {
-        self.engine.absorb(partition, site)
-    }
-
-    /// The runs of this step, scored, in order.
-    pub fn taken(&self) -> &[Taken] {
-        &self.taken
-    }
-
-    /// Scores to publish, of all runs.
-    pub fn scores(&self) -> impl Iterator<Item = (Partition, &Head, &Score)> {
-        self.taken.iter().flat_map(|taken| taken.scores().map(|(head, score)| (taken.run.partition, head, score)))
-    }
-
-    /// Dead letters to publish, of all runs.
-    pub fn dead_letters(&self) -> impl Iterator<Item = (Partition, &Dead)> {
-        self.taken.iter().flat_map(|taken| taken.dead_letters().map(|dead| (taken.run.partition, dead)))
-    }
-
-    /// The engine, as the step has left it.
-    pub fn engine(&self) -> &Engine<M> {
-        self.engine
-    }
-
-    /// The model.
-    pub fn model(&self) -> &M {
-        &self.engine.model
-    }
-
-    /// Offsets to commit: one a partition, the first that has not been taken.
-    pub fn consumed(&self) -> impl Iterator<Item = (Partition, Offset)> {
-        self.undo.keys().map(|partition| {
-            let place = &self.engine.places[partition];
-            (*partition, place.next.max(place.scored_to))
-        })
-    }
-
-    /// Sites that have changed since they were last published, of all partitions.
-    pub fn unpublished(&self) -> impl Iterator<Item = (Partition, &Site<M::Evidence>)> {
-        self.engine.places.iter().filter(|(_, place)| place.unpublished).map(|(partition, place)| (*partition, &place.site))
-    }
-
-    /// What the step did.
-    pub fn tally(&self) -> Tally {
-        self.tally
-    }
-
-    /// The step was committed. `published` says whether [`unpublished`](Self::unpublished) sites were part of it.
-    pub fn advance(mut self, published: bool) {
-        self.settled = true;
-        let consumed: Vec<_> = self.consumed().collect();
-        for (partition, next) in consumed {
-            self.engine.places.get_mut(&partition).expect("assigned").scored_to = next;
-        }
-        if published {
-            self.engine.places.values_mut().for_each(|place| place.unpublished = false);
-        }
-    }
-
-    /// The step was not committed: the engine is as it was before it. Returns the offsets from which records are to come again.
-    pub fn abort(self) -> Vec<(Partition, Offset)> {
-        self.undo.iter().map(|(partition, place)| (*partition, place.next)).collect()
-    }
-}
-
-impl<M: Model> Drop for Ready<'_, M> {
-    fn drop(&mut self) {
-        if !self.settled && !self.undo.is_empty() {
-            self.engine.places.append(&mut self.undo);
-            self.engine.refresh().expect("this evidence has given a posterior before");
-        }
     }
 }

@@ -112,7 +112,7 @@ fn a_refused_block_changes_nothing_and_is_counted() {
     engine.assign(P0, None, None, Offset(0)).expect("the prior is finite");
     let ready = engine.step(vec![run(P0, 0..100)]).expect("in order");
     assert_eq!(ready.scores().count(), 100, "a refused event is scored all the same");
-    assert_eq!(ready.tally().refused, 2, "70 stands in a block of two");
+    assert_eq!(ready.refused().events, 2, "70 stands in a block of two");
     ready.advance(false);
     let (_, site) = engine.sites().next().expect("assigned");
     assert_eq!(site.evidence, Trace::of((0..site.covers_to.0 as u64).filter(|number| !(70..72).contains(number))));

@@ -9,7 +9,7 @@ use super::AppError;
 use super::report::Report;
 use crate::cli::BacktestArgs;
 use crate::config::{Config, ModelConfig};
-use crate::engine::{Engine, Learning, Score};
+use crate::engine::{Engine, Learning, Refused, Score};
 use crate::features::Schema;
 use crate::models::mixture::Mixture;
 use crate::record::{Offset, Partition};
@@ -72,11 +72,8 @@ pub fn backtest(
             surprisals.push(score.surprisal);
             scored(head.offset, score)?;
         }
-        if ready.tally().refused > 0 {
-            tracing::warn!(
-                events = ready.tally().refused,
-                "rows scored but not learnt: the posterior would not have been finite"
-            );
+        if let Refused { events, cause: Some(cause) } = ready.refused() {
+            tracing::warn!(events, "rows scored but not learnt: {cause}");
         }
         ready.advance(false);
     }

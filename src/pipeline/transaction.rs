@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Clock, PipelineError, SLICE, Settings, read};
 use crate::codec::wire;
-use crate::engine::{Engine, EngineError, Ready};
+use crate::engine::{Engine, EngineError, Ready, Refused};
 use crate::models::{Evidence, Model};
 use crate::record::{Partition, Reason, Run};
 use crate::stream::{Incoming, Outlet, Stream, StreamError};
@@ -196,8 +196,8 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
             }
             .emit();
         }
-        if ready.tally().refused > 0 {
-            events::BlockRefused { events: ready.tally().refused }.emit();
+        if let Refused { events, cause: Some(cause) } = ready.refused() {
+            events::BlockRefused { events: *events, cause }.emit();
         }
         if report.dead_letters > 0 {
             for reason in Reason::ALL {

@@ -80,18 +80,20 @@ impl StepTaken {
     }
 }
 
-/// A block was refused, because the posterior would not have been finite. Its events keep their scores.
-#[derive(Clone, Copy, Debug)]
-pub struct BlockRefused {
-    /// Events of the block.
+/// Blocks were refused, because a number would not have been finite. Their events keep their scores.
+#[derive(Clone, Copy)]
+pub struct BlockRefused<'a> {
+    /// Events of the blocks.
     pub events: u64,
+    /// Which number it was, in the last of them.
+    pub cause: &'a dyn fmt::Display,
 }
 
-impl BlockRefused {
+impl BlockRefused<'_> {
     /// Logs and counts it.
     pub fn emit(self) {
         m::REFUSED.add(self.events);
-        warn!(events = self.events, "events scored but not learnt: the posterior would not have been finite");
+        warn!(events = self.events, cause = %self.cause, "events scored but not learnt: the posterior would not have been finite");
     }
 }
 
@@ -364,7 +366,7 @@ mod tests {
     #[test]
     fn what_a_person_should_look_at() {
         check(
-            || BlockRefused { events: 32 }.emit(),
+            || BlockRefused { events: 32, cause: &"the sum" }.emit(),
             "WARN",
             "events scored but not learnt: the posterior would not have been finite",
             ("events", 32.into()),
