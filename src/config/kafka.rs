@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::error::{Fault, Source};
 use super::properties::{Property, Secret, is_secret, refusal};
 use super::{Environment, values};
+use crate::codec::json::Limits;
 
 /// `[kafka]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -61,8 +62,8 @@ pub struct KafkaConfig {
     /// Bytes of an event at most, 1 to 104,857,600; larger ones are dead letters. Default: 1,048,576.
     #[serde(deserialize_with = "values::whole::<_, 1, 104_857_600>")]
     pub max_event_bytes: usize,
-    /// Objects and arrays within each other at most, 1 to 128; deeper events are dead letters. Default: 64.
-    #[serde(deserialize_with = "values::whole::<_, 1, 128>")]
+    /// Objects and arrays within each other at most, 1 to 127; deeper events are dead letters. Default: 64.
+    #[serde(deserialize_with = "values::whole::<_, 1, 127>")]
     pub max_depth: usize,
     /// `[kafka.properties]`: further properties of the client, by their own names.
     pub properties: BTreeMap<String, Property>,
@@ -70,6 +71,7 @@ pub struct KafkaConfig {
 
 impl Default for KafkaConfig {
     fn default() -> Self {
+        let Limits { max_bytes, max_depth } = Limits::default();
         Self {
             brokers: "localhost:9092".into(),
             // These two depend on other values; `complete` fills them in.
@@ -88,8 +90,8 @@ impl Default for KafkaConfig {
             scores_format: ScoresFormat::default(),
             create_topics: true,
             replication_factor: -1,
-            max_event_bytes: 1_048_576,
-            max_depth: 64,
+            max_event_bytes: max_bytes,
+            max_depth,
             properties: BTreeMap::new(),
         }
     }
@@ -118,11 +120,6 @@ pub enum ScoresFormat {
 }
 
 impl KafkaConfig {
-    /// Identifies this instance's producer to the cluster, across restarts.
-    pub fn transactional_id(&self) -> String {
-        format!("{}-{}", self.group, self.instance)
-    }
-
     /// The properties that are handed to the client, secrets in the clear.
     pub fn client_properties(&self) -> impl Iterator<Item = (&str, &str)> {
         self.properties.iter().filter_map(|(name, property)| Some((name.as_str(), property.expose()?)))

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::values;
 use crate::engine::Learning;
+use crate::models::mixture;
 
 /// `[model]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -69,7 +70,9 @@ pub struct MixtureConfig {
 
 impl Default for MixtureConfig {
     fn default() -> Self {
-        Self { components: 16, covariance: Covariance::default(), concentration: 1.0, rare: 0.07, scale_prior_events: 200.0 }
+        let mixture::MixtureConfig { components, concentration, rare, scale_prior_events, .. } =
+            mixture::MixtureConfig::default();
+        Self { components, covariance: Covariance::default(), concentration, rare, scale_prior_events }
     }
 }
 

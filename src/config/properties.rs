@@ -136,6 +136,8 @@ pub(super) fn refusal(name: &str) -> Option<&'static str> {
         "group.protocol" | "group.remote.assignor" => "the program speaks the classic group protocol",
         "partition.assignment.strategy" => "partitions are handed over as a whole, after the old owner's last commit",
         "group.instance.id" => "an instance leaves the group when it stops, so that its partitions move at once",
+        "message.max.bytes" => "the program sets it: what is larger is cut, or sent in chunks",
+        "statistics.interval.ms" => "the program sets it: the lag is measured by it",
         "enable.partition.eof" => "the end of a partition is told by its high watermark",
         _ => return None,
     })

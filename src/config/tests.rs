@@ -29,13 +29,21 @@ fn lines(lines: &[&str]) -> String {
 }
 
 #[test]
+fn what_the_stream_would_refuse_is_refused_with_its_line() {
+    for name in crate::stream::kafka::RESERVED {
+        let message = error(&format!("{COLUMN}[kafka.properties]\n{name:?} = \"1\"\n"));
+        assert!(message.contains(&format!("the property {name:?} can't be set here")), "{message}");
+    }
+}
+
+#[test]
 fn the_smallest_configuration_has_every_default() {
     let config = parsed(COLUMN);
     let column = Column { name: "a".into(), path: vec!["a".into()], kind: Kind::Number };
     assert_eq!(config.schema.columns(), [column]);
     assert_eq!(config.model.learning(), crate::engine::Learning::default());
     assert_eq!(config.kafka.group, "surprisal-default");
-    assert_eq!(config.kafka.transactional_id(), "surprisal-default-my-host");
+    assert_eq!(config.kafka.instance, "my-host");
     assert!(config.http.listen.ip().is_loopback());
 }
 
