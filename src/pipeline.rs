@@ -197,12 +197,12 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
         let mut from = Vec::with_capacity(partitions.len());
         for (partition, known) in partitions.iter().zip(restored) {
             let site = match &known.snapshot {
-                Some(snapshot) => Some(read(self.engine.model(), &self.settings, snapshot)?.1),
+                Some(snapshot) => {
+                    self.chunks.insert(*partition, snapshot.len().div_ceil(wire::MAX_CHUNK_BYTES));
+                    Some(read(self.engine.model(), &self.settings, snapshot)?.1)
+                }
                 None => None,
             };
-            if let Some(snapshot) = &known.snapshot {
-                self.chunks.insert(*partition, snapshot.len().div_ceil(wire::MAX_CHUNK_BYTES));
-            }
             let start = self.engine.assign(*partition, site, known.committed, known.initial)?;
             self.check_retention(*partition, start, known.earliest)?;
             let relearn = known.committed.map_or(0, |committed| (committed.0 - start.0).max(0));
