@@ -112,9 +112,10 @@ impl Discrete {
         for (cells, rates) in counts.iter().zip(&self.counts) {
             for (event, &x) in cells.iter().enumerate().filter(|(_, x)| !x.is_nan()) {
                 let x = x.min(MOST);
+                let ln_factorial = if let Some(Rate::Expected { .. }) = rates.first() { ln_gamma(x + 1.0) } else { 0.0 };
                 for (row, rate) in rates.iter().enumerate() {
                     *log.at(row, event) += match rate {
-                        Rate::Expected { ln, mean } => x * ln - mean - ln_gamma(x + 1.0),
+                        Rate::Expected { ln, mean } => x * ln - mean - ln_factorial,
                         Rate::Predictive(_, masses) if x < AT_HAND as f64 => masses[x as usize],
                         Rate::Predictive(gamma, _) => gamma.predictive_log_mass(x),
                     };

@@ -115,14 +115,13 @@ impl Frame {
                 }
             }
         }
-        self.settle(&standard)
+        self.settle(standard)
     }
 
     /// Statistics already in standard units, with columns that are not live read as standard normal.
-    pub fn settle(&self, standard: &Statistics) -> Statistics {
-        let mut settled = standard.clone();
+    pub fn settle(&self, mut standard: Statistics) -> Statistics {
         for d in (0..self.live.len()).filter(|d| !self.live[*d]) {
-            match &mut settled.numbers {
+            match &mut standard.numbers {
                 Numbers::Diagonal(columns) => (columns[d].mean, columns[d].scatter) = (0.0, columns[d].count),
                 Numbers::Full(cloud) => {
                     cloud.mean[d] = 0.0;
@@ -132,7 +131,7 @@ impl Frame {
                 }
             }
         }
-        settled
+        standard
     }
 
     /// Statistics in the columns' own units.

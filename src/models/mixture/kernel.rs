@@ -81,7 +81,7 @@ pub struct Students {
 }
 
 impl Gaussians {
-    /// Adds the log densities of the batch's numbers to `log` `[rows, events]`, from row `first` on.
+    /// Adds the log densities of the batch's numbers to `log` `[rows, events]`.
     pub fn add_to(&self, batch: &Batch, log: &mut Matrix) {
         Arch::new().dispatch(AddGaussians { table: self, batch, log });
     }

@@ -108,7 +108,7 @@ fn split(
     let batch = Batch::from_cells(layout, &posterior.frame, cells, &members);
     let (parts, whole, entropy) = part(posterior, &batch, &posterior.components[parent])?;
     let count = members.len() as f64;
-    let settled = |statistics: &Statistics| posterior.prior.log_evidence(&posterior.frame.settle(statistics)).ok();
+    let settled = |statistics: &Statistics| posterior.prior.log_evidence(&posterior.frame.settle(statistics.clone())).ok();
     let gain = config.concentration.ln() + ln_gamma(parts[0].events) + ln_gamma(parts[1].events) - ln_gamma(count)
         + settled(&parts[0])?
         + settled(&parts[1])?
@@ -142,7 +142,7 @@ fn part(posterior: &MixturePosterior, batch: &Batch, parent: &Statistics) -> Opt
     let whole = start.statistics(batch, &Matrix::ones(batch.events, batch.groups)).into_iter().next()?;
     let mut parts = start.statistics(batch, &q);
     for _ in 0..SPLIT_ROUNDS {
-        let settled: Vec<_> = parts.iter().map(|part| posterior.frame.settle(part)).collect();
+        let settled: Vec<_> = parts.iter().map(|part| posterior.frame.settle(part.clone())).collect();
         let sizes = parts.iter().map(|part| (part.events + 0.5).ln()).collect();
         let expectation = Expectation::new(prior, live, &settled, sizes).ok()?;
         (q, _) = expectation.responsibilities(batch);
@@ -212,7 +212,7 @@ fn merge(config: &MixtureConfig, posterior: &MixturePosterior, responsibilities:
         for j in i + 1..components.len() {
             let mut both = components[i].clone();
             both.add(&components[j], &stay);
-            let Ok(together) = posterior.prior.log_evidence(&posterior.frame.settle(&both)) else { return };
+            let Ok(together) = posterior.prior.log_evidence(&posterior.frame.settle(both)) else { return };
             let gain = config.concentration.ln() + ln_gamma(size(i)) + ln_gamma(size(j)) - ln_gamma(size(i) + size(j))
                 + alone[i]
                 + alone[j]
