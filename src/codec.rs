@@ -1,4 +1,6 @@
 //! Bytes to events and results to bytes.
+//!
+//! Owns what a field may hold and how messages are laid out. Never guesses, and knows nothing of where bytes come from or go.
 
 pub(crate) mod cell;
 pub mod json;

@@ -102,7 +102,7 @@ pub enum WireError {
     },
     /// Evidence gathered under another configuration.
     #[error(
-        "snapshot of `{model_id}` was gathered under other columns or priors (fingerprint {found:016x}, the configuration's is \
+        "snapshot of `{model_id}` was gathered under other columns or another covariance (fingerprint {found:016x}, the configuration's is \
          {expected:016x})"
     )]
     Fingerprint {
