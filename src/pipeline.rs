@@ -80,7 +80,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 enum Sites {
     /// All.
     All,
-    /// All if it is time, or if the transaction turns out to be the last one of a partition.
+    /// All if it is time, or if the transaction turns out to be the first or the last one of a partition.
     WhenDue,
 }
 
@@ -265,7 +265,8 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             if lost {
                 return Err(StreamError::Abort("partitions were taken away".into()).into());
             }
-            let with_sites = ending || sites == Sites::All || clock.monotonic() >= self.sites_due;
+            let due = ending || sites == Sites::All || clock.monotonic() >= self.sites_due;
+            let with_sites = due || transaction.begins_a_site(chunks);
             if with_sites {
                 transaction.publish_sites(chunks)?;
             }

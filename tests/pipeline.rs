@@ -123,28 +123,43 @@ fn faults_in_a_row_and_several_partitions() {
     }
 }
 
-/// A loop that commits its offsets outside the transaction, as many do.
-struct Careless(MemoryStream);
+/// A stream that is not quite the log in memory.
+struct Altered {
+    stream: MemoryStream,
+    how: Alteration,
+}
 
-impl Stream for Careless {
+#[derive(Clone, Copy, PartialEq)]
+enum Alteration {
+    /// It commits its offsets outside the transaction, as many do.
+    Careless,
+    /// Partitions begin at the log's end as of now, unless a snapshot says more. The first start finds an empty log.
+    Latest,
+}
+
+impl Stream for Altered {
     fn next(&mut self, wait: Duration) -> Result<Option<Incoming>, StreamError> {
-        self.0.next(wait)
+        self.stream.next(wait)
     }
 
     fn restore(&mut self, partitions: &[Partition]) -> Result<Vec<Restored>, StreamError> {
-        self.0.restore(partitions)
+        let mut restored = self.stream.restore(partitions)?;
+        for known in restored.iter_mut().filter(|known| self.how == Alteration::Latest && known.committed.is_some()) {
+            known.initial = Offset(EVENTS);
+        }
+        Ok(restored)
     }
 
     fn resume(&mut self, from: &[(Partition, Offset)]) -> Result<(), StreamError> {
-        self.0.resume(from)
+        self.stream.resume(from)
     }
 
     fn released(&mut self, partitions: &[Partition]) {
-        self.0.released(partitions);
+        self.stream.released(partitions);
     }
 
     fn begin(&mut self) -> Result<(), StreamError> {
-        self.0.begin()
+        self.stream.begin()
     }
 
     fn send(
@@ -154,41 +169,54 @@ impl Stream for Careless {
         key: Option<&[u8]>,
         payload: Option<&[u8]>,
     ) -> Result<(), StreamError> {
-        self.0.send(outlet, partition, key, payload)
+        self.stream.send(outlet, partition, key, payload)
     }
 
     fn commit(&mut self, consumed: &[(Partition, Offset)]) -> Result<(), StreamError> {
-        self.0.commit(&[])?;
-        self.0.begin()?;
-        self.0.commit(consumed)
+        if self.how != Alteration::Careless {
+            return self.stream.commit(consumed);
+        }
+        self.stream.commit(&[])?;
+        self.stream.begin()?;
+        self.stream.commit(consumed)
     }
 
     fn abort(&mut self) -> Result<(), StreamError> {
-        self.0.abort()
+        self.stream.abort()
     }
 
     fn restart(&mut self) -> Result<(), StreamError> {
-        self.0.restart()
+        self.stream.restart()
     }
 
     fn lag(&self) -> Option<u64> {
-        self.0.lag()
+        self.stream.lag()
     }
 
     fn close(&mut self) {
-        self.0.close();
+        self.stream.close();
     }
 }
 
 #[test]
 fn the_check_catches_offsets_committed_outside_the_transaction() {
-    let calm = outcome(1, Vec::new(), Careless);
+    let careless = |stream| Altered { stream, how: Alteration::Careless };
+    let calm = outcome(1, Vec::new(), careless);
     assert_eq!(calm.violation(&events(1)), None, "without a fault even a careless loop is right");
     let caught = (0..operations()).filter(|at| {
         let log = log(1);
-        let first = run(&log, Careless(open(&log, vec![Fault::CrashAfter(*at)])));
-        let second = first.or_else(|_| run(&log, Careless(open(&log, Vec::new()))));
+        let first = run(&log, careless(open(&log, vec![Fault::CrashAfter(*at)])));
+        let second = first.or_else(|_| run(&log, careless(open(&log, Vec::new()))));
         second.is_err() || Outcome::of(&log).violation(&events(1)).is_some()
     });
     assert!(caught.count() > 3, "a crash between the two commits scores events twice");
+}
+
+/// Before a partition's first snapshot nothing says where its evidence begins, so the first commit brings one.
+#[test]
+fn a_group_that_begins_at_the_end_of_the_log_learns_every_event_that_it_has_scored() {
+    for at in 0..200 {
+        let shaken = outcome(8, vec![Fault::CrashAfter(at)], |stream| Altered { stream, how: Alteration::Latest });
+        assert_eq!(shaken.violation(&events(8)), None, "after the death at operation {at}");
+    }
 }

@@ -120,6 +120,12 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
         Ok(())
     }
 
+    /// Whether a site has changed that has no snapshot yet. Only a snapshot says where its evidence begins: without one, what is
+    /// scored now could be left unlearnt after a restart that begins at the log's end.
+    pub(super) fn begins_a_site(&self, before: &BTreeMap<Partition, usize>) -> bool {
+        self.ready.unpublished().any(|(partition, _)| !before.contains_key(&partition))
+    }
+
     /// Sends the sites that have changed. `before` are the chunks of each site's last snapshot.
     pub(super) fn publish_sites(&mut self, before: &BTreeMap<Partition, usize>) -> Result<(), StreamError> {
         let started = self.clock.monotonic();
