@@ -603,6 +603,25 @@ fn constant_columns_have_no_say() {
     }
 }
 
+/// Nor do they change what components there are, nor any score on the way there.
+#[test]
+fn constant_columns_change_no_structure() {
+    for covariance in [Covariance::Diagonal, Covariance::Full] {
+        let config = MixtureConfig { covariance, ..MixtureConfig::default() };
+        let some = clusters(3_000, true, 60.0);
+        let mut cells = Vec::new();
+        for event in 0..some.len() {
+            cells.extend_from_slice(some.view().row(event));
+            cells.extend([7.0; 20]);
+        }
+        let (without, plain) = prequential(&numbers(4, config.clone()), some.view());
+        let (with, padded) = prequential(&numbers(24, config), Rows::from_cells(24, cells).view());
+        assert_eq!(plain.components().count(), 5, "{covariance:?}: the clusters are found");
+        assert_eq!(padded.components().count(), 5, "{covariance:?}: also beside constants");
+        with.iter().zip(without).for_each(|(with, without)| assert_close(*with, without, 1e-9));
+    }
+}
+
 /// A constant column costs nothing while it is constant, and its first change is as rare as Laplace says.
 #[test]
 fn a_constant_column_is_held_to_be_constant() {

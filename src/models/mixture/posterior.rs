@@ -357,12 +357,12 @@ impl MixturePosterior {
             sum += match &component.numbers {
                 Numbers::Diagonal(columns) => {
                     let kl = |(d, column): (usize, &Moments)| self.prior.observe_number(d, column).kl(self.prior.number(d));
-                    columns.iter().enumerate().map(kl).sum()
+                    columns.iter().enumerate().filter(|(d, _)| self.frame.live[*d]).map(kl).sum()
                 }
                 Numbers::Full(cloud) => {
-                    let posterior = self.prior.observe_numbers(cloud);
+                    let posterior = self.prior.of_live(&self.prior.observe_numbers(cloud));
                     let quantity = || NotFinite { quantity: "the KL of a component's covariance".into() };
-                    posterior.kl(&self.prior.numbers()).map_err(|_| quantity())?
+                    posterior.kl(&self.prior.of_live(&self.prior.numbers())).map_err(|_| quantity())?
                 }
             };
             for (column, prior) in self.prior.values.iter().enumerate() {

@@ -40,7 +40,9 @@ pub struct Prior {
     pub variance: Vec<f64>,
     /// Variance added to each value of each number.
     resolution: Vec<f64>,
-    /// Log normaliser of all numbers' priors, each by itself.
+    /// Whether each number has varied. One that has not says nothing about who belongs to whom.
+    live: Vec<bool>,
+    /// Log normaliser of the priors of all numbers that have varied, each by itself.
     numbers_normaliser: f64,
     /// Of each count.
     pub rates: Vec<Gamma>,
@@ -77,6 +79,7 @@ impl Prior {
             });
         let mut prior = Self {
             scale_events,
+            live: frame.live.clone(),
             numbers_normaliser: 0.0,
             variance: variance.collect(),
             resolution: (0..dim).map(|d| if adapts(d) { RESOLUTION } else { 0.0 }).collect(),
@@ -87,7 +90,7 @@ impl Prior {
             ln_gammas: Vec::new(),
         };
         prior.ln_gammas = prior.values.iter().map(|values| values.iter().map(|value| ln_gamma(*value)).collect()).collect();
-        prior.numbers_normaliser = (0..dim).map(|d| prior.number(d).log_normaliser()).sum();
+        prior.numbers_normaliser = (0..dim).filter(|d| frame.live[*d]).map(|d| prior.number(d).log_normaliser()).sum();
         prior
     }
 
@@ -128,6 +131,17 @@ impl Prior {
         posterior
     }
 
+    /// The marginal of the numbers that have varied.
+    pub fn of_live(&self, belief: &NormalWishart) -> NormalWishart {
+        let live: Vec<usize> = (0..self.live.len()).filter(|d| self.live[*d]).collect();
+        NormalWishart {
+            mean: belief.mean.select_rows(&live),
+            strength: belief.strength,
+            dof: belief.dof - (self.live.len() - live.len()) as f64,
+            scatter: belief.scatter.select_rows(&live).select_columns(&live),
+        }
+    }
+
     /// The posterior concentrations of a category's values, slot 0 first.
     pub fn observe_values(&self, column: usize, seen: &Statistics) -> Vec<f64> {
         self.values[column].iter().enumerate().map(|(slot, prior)| prior + seen.slot(column, slot)).collect()
@@ -146,10 +160,14 @@ impl Prior {
                     }
                     shared.1 - 0.5 * number.dof * (0.5 * number.scatter).ln()
                 };
-                let posterior = columns.iter().enumerate().map(|(d, column)| self.observe_number(d, column));
+                let live = columns.iter().enumerate().filter(|(d, _)| self.live[*d]);
+                let posterior = live.map(|(d, column)| self.observe_number(d, column));
                 posterior.map(log_normaliser).sum::<f64>() - self.numbers_normaliser
             }
-            Numbers::Full(cloud) => self.observe_numbers(cloud).log_normaliser()? - self.numbers().log_normaliser()?,
+            Numbers::Full(cloud) => {
+                let log_normaliser = |belief: &NormalWishart| self.of_live(belief).log_normaliser();
+                log_normaliser(&self.observe_numbers(cloud))? - log_normaliser(&self.numbers())?
+            }
         };
         let (counts, booleans) = seen.sums.split_at(self.rates.len());
         for (rate, column) in self.rates.iter().zip(counts) {
