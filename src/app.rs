@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::{Cli, Command, status};
 use crate::codec::wire;
-use crate::config::{self, Config, ConfigError, KafkaConfig, ScoresFormat};
+use crate::config::{self, Config, ConfigError, KafkaConfig, ModelConfig, ScoresFormat};
+use crate::device::DeviceError;
 use crate::engine::EngineError;
 use crate::features::Schema;
 use crate::models::mixture::{self, Mixture, MixtureError};
@@ -36,6 +37,9 @@ pub enum AppError {
     /// The configured model can't be.
     #[error("{0}")]
     Model(#[from] MixtureError),
+    /// The configured device can't be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Logs could not be started.
     #[error(transparent)]
     Logs(#[from] LogError),
@@ -85,7 +89,7 @@ impl AppError {
     /// The exit status that says so.
     pub fn status(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Model(_) => status::USAGE,
+            Self::Config(_) | Self::Model(_) | Self::Device(_) => status::USAGE,
             _ => status::FAILURE,
         }
     }
@@ -109,7 +113,8 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
 }
 
 /// The configured model.
-fn model(schema: &Schema, config: &config::MixtureConfig) -> Result<Mixture, MixtureError> {
+fn model(schema: &Schema, config: &ModelConfig) -> Result<Mixture, AppError> {
+    let (device, config) = (config.device, &config.mixture);
     let covariance = match config.covariance {
         config::Covariance::Diagonal => mixture::Covariance::Diagonal,
         config::Covariance::Full => mixture::Covariance::Full,
@@ -122,7 +127,11 @@ fn model(schema: &Schema, config: &config::MixtureConfig) -> Result<Mixture, Mix
         scale_prior_events: config.scale_prior_events,
         ..mixture::MixtureConfig::default()
     };
-    Mixture::new(schema, config)
+    let mixture = Mixture::new(schema, config)?;
+    Ok(match device.open()? {
+        Some(device) => mixture.on(device),
+        None => mixture,
+    })
 }
 
 /// What the Kafka stream is told.

@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod codec;
 pub mod config;
+pub mod device;
 pub mod dist;
 pub mod engine;
 pub mod features;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Top-level modules, from the roof to the ground.
-const FLOORS: [&str; 14] = [
+const FLOORS: [&str; 15] = [
     "app",
     "cli",
     "config",
@@ -19,6 +19,7 @@ const FLOORS: [&str; 14] = [
     "record",
     "checkpoint",
     "features",
+    "device",
 ];
 
 /// Modules that take clocks, noise, files and networks as arguments, if at all.

@@ -30,7 +30,7 @@ pub fn run(arguments: &BacktestArgs) -> Result<(), AppError> {
         }
         None => (infer_schema(&arguments.input, label, SAMPLE_ROWS)?, ModelConfig::default()),
     };
-    let model = super::model(&schema, &config.mixture)?;
+    let model = super::model(&schema, &config)?;
     let mut scores = arguments.scores.as_deref().map(Scores::create).transpose()?;
     let report = backtest(&arguments.input, &schema, label, model, config.learning(), &mut |row, score| match &mut scores {
         Some(scores) => scores.write(row, score),

@@ -12,7 +12,7 @@ use crate::stream::kafka;
 
 /// Reads the latest committed snapshots and says what they hold, in words or as JSON.
 pub fn run(config: &Config, as_json: bool) -> Result<(), AppError> {
-    let model = model(&config.schema, &config.model.mixture)?;
+    let model = model(&config.schema, &config.model)?;
     let snapshots = kafka::snapshots(&stream_settings(&config.model.id, &config.kafka))?;
     let snapshots = snapshots.iter().map(|bytes| wire::decode_snapshot(bytes)).collect::<Result<Vec<_>, _>>()?;
     if snapshots.is_empty() {

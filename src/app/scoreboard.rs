@@ -40,7 +40,7 @@ pub fn run(data: &Path, output: &Path) -> Result<(), AppError> {
     for (name, path) in sets(&data.join("tabular"))? {
         let schema = infer_schema(&path, Some(LABEL), SAMPLE_ROWS)?;
         let config = ModelConfig::default();
-        let model = super::model(&schema, &config.mixture)?;
+        let model = super::model(&schema, &config)?;
         let report = backtest(&path, &schema, Some(LABEL), model, config.learning(), &mut |_, _| Ok(()))?;
         let row = Row::new(name, &report).ok_or_else(|| {
             AppError::Unusable(format!("{}: `{LABEL}` holds one value only; both 0 and 1 are needed", path.display()))

@@ -42,7 +42,7 @@ pub fn serve(
     observe: &mut dyn FnMut(&Committed),
 ) -> Result<(), AppError> {
     let Config { model: model_config, schema, kafka, .. } = config;
-    let model = model(schema, &model_config.mixture)?;
+    let model = model(schema, model_config)?;
     let stream = KafkaStream::connect(stream, Arc::new(decoder(schema, kafka)), schema.width())?;
     tracing::info!(group = kafka.group, "connected; waiting for the group to assign partitions");
     let settings = loop_settings(&model_config.id, kafka);
@@ -87,7 +87,7 @@ pub fn stop_on_signals(runtime: &Runtime, stop: Arc<AtomicBool>) -> Result<(), A
 
 /// Checks the configuration and the connection, and starts nothing.
 pub fn check(config: &Config, path: &Path) -> Result<(), AppError> {
-    model(&config.schema, &config.model.mixture)?;
+    model(&config.schema, &config.model)?;
     println!("{}: the configuration is right", path.display());
     let found = kafka::check(&stream_settings(&config.model.id, &config.kafka))?;
     println!(

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::values;
+use crate::device::Device;
 use crate::engine::Learning;
 use crate::models::mixture;
 
@@ -21,6 +22,9 @@ pub struct ModelConfig {
     /// Events learnt in one step at most, 1 to 65536. Default: 256.
     #[serde(deserialize_with = "values::whole::<_, 1, 65536>")]
     pub max_block: usize,
+    /// Where the arithmetic is done: `cpu`, `cuda:N`, or `auto` for a GPU if there is one. Default: `cpu`.
+    #[serde(deserialize_with = "values::device")]
+    pub device: Device,
     /// `[model.mixture]`.
     pub mixture: MixtureConfig,
 }
@@ -28,7 +32,14 @@ pub struct ModelConfig {
 impl Default for ModelConfig {
     fn default() -> Self {
         let Learning { half_life_events, max_block } = Learning::default();
-        Self { id: "default".into(), kind: ModelKind::default(), half_life_events, max_block, mixture: MixtureConfig::default() }
+        Self {
+            id: "default".into(),
+            kind: ModelKind::default(),
+            half_life_events,
+            max_block,
+            device: Device::default(),
+            mixture: MixtureConfig::default(),
+        }
     }
 }
 

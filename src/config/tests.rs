@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::device::Device;
 use crate::features::{Column, Kind};
 
 const EXAMPLE: &str = include_str!("../../deploy/surprisal.toml");
@@ -57,7 +58,7 @@ fn the_example_loads_and_its_commented_keys_are_the_defaults() {
         .map(|line| line.strip_prefix('#').filter(|rest| rest.starts_with(|first: char| first.is_alphabetic())).unwrap_or(line))
         .collect();
     let shown = uncommented.iter().zip(EXAMPLE.lines()).filter(|(after, before)| **after != *before).count();
-    assert_eq!(shown, 29, "commented keys in the example");
+    assert_eq!(shown, 30, "commented keys in the example");
     assert_eq!(parsed(&lines(&uncommented)), written);
 }
 
@@ -121,7 +122,7 @@ fn documented_defaults_are_the_real_ones() {
 
 #[test]
 fn every_key_changes_what_it_names() {
-    let text = "[model]\nid = \"pay\"\nhalf_life_events = 5e4\nmax_block = 8\n\
+    let text = "[model]\nid = \"pay\"\nhalf_life_events = 5e4\nmax_block = 8\ndevice = \"cuda:1\"\n\
                 [model.mixture]\ncomponents = 3\ncovariance = \"full\"\nconcentration = 2\n\
                 [[columns]]\nname = \"x.y\"\npath = [\"x.y\"]\nkind = \"category\"\ncapacity = 5\n\
                 [kafka]\nbrokers = [\"a:1\", \"SSL://[::1]:2\"]\ninstance = \"i\"\nevents = \"e\"\nscores = \"s\"\nposterior = \"p\"\n\
@@ -132,7 +133,7 @@ fn every_key_changes_what_it_names() {
                 [http]\nlisten = \"[::1]:0\"\n";
     let Config { model, schema, kafka, http } = parsed(text);
     let mixture = MixtureConfig { components: 3, covariance: Covariance::Full, concentration: 2.0, ..MixtureConfig::default() };
-    let expected = ModelConfig { id: "pay".into(), kind: ModelKind::Mixture, half_life_events: 5e4, max_block: 8, mixture };
+    let expected = ModelConfig { id: "pay".into(), kind: ModelKind::Mixture, half_life_events: 5e4, max_block: 8, device: Device::Cuda(1), mixture };
     assert_eq!(model, expected);
     assert_eq!(schema.columns(), [Column { name: "x.y".into(), path: vec!["x.y".into()], kind: Kind::Category { capacity: 5 } }]);
     let properties: Vec<_> = kafka.client_properties().collect();

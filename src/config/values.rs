@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
+use crate::device::Device;
+
 /// A number of the file: TOML tells `1` from `1.0`, people don't.
 struct Number<F, T> {
     expected: String,
@@ -138,6 +140,11 @@ pub(super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D
     text(deserializer, "a name of 1 to 100 characters among a-z, A-Z, 0-9, `.`, `_` and `-`", |value| {
         plain(value, 100).then(|| value.to_owned())
     })
+}
+
+/// A device's name.
+pub(super) fn device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Device, D::Error> {
+    text(deserializer, "\"auto\", \"cpu\" or \"cuda:0\", with the GPU's number", |value| value.parse().ok())
 }
 
 /// A topic's name.

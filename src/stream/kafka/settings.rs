@@ -115,7 +115,7 @@ impl Settings {
             start: Start::Earliest,
             connect_timeout: Duration::from_secs(10),
             session_timeout: Duration::from_secs(15),
-            transaction_timeout: Duration::from_secs(15),
+            transaction_timeout: Duration::from_secs(10),
             linger: Duration::from_millis(5),
             max_buffered_records: 32_768,
             max_message_bytes: 1_000_000,
