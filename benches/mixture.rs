@@ -8,20 +8,16 @@ use surprisal::models::mixture::{Covariance, Mixture, MixtureConfig, MixturePost
 use surprisal::models::{Evidence, Model};
 use surprisal::record::{Offset, Partition};
 
+#[path = "../tests/support/noise.rs"]
+mod noise;
+
+use noise::{normal, uniform};
+
 const DIM: usize = 32;
 const COMPONENTS: usize = 8;
 
-/// The `index`-th of a fixed sequence of uniform numbers in (0, 1).
-fn uniform(index: u64) -> f64 {
-    let mut z = index.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    ((z ^ (z >> 31)) >> 11) as f64 * 2f64.powi(-53) + 2f64.powi(-54)
-}
-
 /// Rows from eight far clusters.
 fn rows(count: usize) -> Rows {
-    let normal = |index: u64| (-2.0 * uniform(2 * index).ln()).sqrt() * (std::f64::consts::TAU * uniform(2 * index + 1)).cos();
     let mut cells = Vec::with_capacity(count * DIM);
     for event in 0..count {
         let cluster = (uniform((1 << 40) + event as u64) * COMPONENTS as f64) as u64;

@@ -1,5 +1,5 @@
 """Writes mixture.json: held-out log densities of scikit-learn's BayesianGaussianMixture, fitted on all of what the streaming mixture
-sees in one pass. The data come from a counter-based generator that tests/mixture.rs repeats.
+sees in one pass. The data come from a counter-based generator that tests/mixture/ repeats.
 
     python tests/golden/mixture.py     (numpy, scikit-learn)
 """

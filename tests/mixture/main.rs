@@ -1,0 +1,9 @@
+//! The mixture against oracles: closed forms, an independent implementation's fit, conservation, and numbers meant to break it.
+
+#[path = "../support/noise.rs"]
+mod noise;
+
+mod data;
+mod exact;
+mod state;
+mod structure;
