@@ -133,8 +133,6 @@ pub(super) fn refusal(name: &str) -> Option<&'static str> {
         "isolation.level" => "only committed records are read: an aborted one would be false evidence",
         "enable.idempotence" | "acks" | "request.required.acks" => "transactions need idempotent, fully acknowledged writes",
         "enable.gapless.guarantee" => "an aborted transaction is repeated by the program itself",
-        "group.protocol" | "group.remote.assignor" => "the program speaks the classic group protocol",
-        "partition.assignment.strategy" => "partitions are handed over as a whole, after the old owner's last commit",
         "group.instance.id" => "an instance leaves the group when it stops, so that its partitions move at once",
         "message.max.bytes" => "the program sets it: what is larger is cut, or sent in chunks",
         "statistics.interval.ms" => "the program sets it: the lag is measured by it",
