@@ -129,7 +129,8 @@ pub enum EngineError {
     /// A snapshot that says more than was committed, which no replay explains.
     #[error(
         "partition {partition}: the snapshot covers offsets up to {covers_to}, but only those up to {committed} were committed; \
-         posterior and offsets do not belong together"
+         posterior and offsets do not belong together. Another group has learnt under this model id, or the group's offset was set \
+         back: set it to {covers_to} or later to go on from there, or give the model another id to begin anew"
     )]
     AheadOfCommit {
         /// The partition.
@@ -138,6 +139,18 @@ pub enum EngineError {
         covers_to: Offset,
         /// What the consumer group has committed.
         committed: Offset,
+    },
+    /// A snapshot whose scores nobody can tell the end of.
+    #[error(
+        "partition {partition}: the snapshot covers offsets up to {covers_to}, but the group has no committed offset, so that what \
+         was scored since isn't known. Offsets expire while a group is down, and another group has none: set the group's offset to \
+         where scoring is to go on, {covers_to} or later, or give the model another id to begin anew"
+    )]
+    NothingCommitted {
+        /// The partition.
+        partition: Partition,
+        /// Where the snapshot ends.
+        covers_to: Offset,
     },
     /// Evidence that gives no posterior.
     #[error("the posterior of the restored evidence cannot be computed: {0}")]
@@ -216,7 +229,8 @@ impl<M: Model> Engine<M> {
             (Some(site), Some(committed)) if site.covers_to > committed => {
                 return Err(EngineError::AheadOfCommit { partition, covers_to: site.covers_to, committed });
             }
-            (Some(site), _) => site.covers_to,
+            (Some(site), Some(_)) => site.covers_to,
+            (Some(site), None) => return Err(EngineError::NothingCommitted { partition, covers_to: site.covers_to }),
             (None, Some(committed)) => earliest.min(committed),
             (None, None) => earliest,
         };
@@ -476,12 +490,12 @@ impl<M: Model> Ready<'_, M> {
         &self.engine.model
     }
 
-    /// Offsets to commit: one a partition, the first that has not been taken.
+    /// Offsets to commit: one a partition, the first that has not been taken. Partitions whose site may be published are among them:
+    /// with its offset, a snapshot is refused where the partition has another owner.
     pub fn consumed(&self) -> impl Iterator<Item = (Partition, Offset)> {
-        self.undo.keys().map(|partition| {
-            let place = &self.engine.places[partition];
-            (*partition, place.next.max(place.scored_to))
-        })
+        let places = self.engine.places.iter();
+        let concerned = places.filter(|(partition, place)| place.unpublished || self.undo.contains_key(partition));
+        concerned.map(|(partition, place)| (*partition, place.next.max(place.scored_to)))
     }
 
     /// Sites that have changed since they were last published, of all partitions.

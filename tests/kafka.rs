@@ -395,6 +395,20 @@ fn restoring_finds_the_latest_committed_snapshot_whole() {
     assert!(restored.iter().all(|known| known.initial == Offset(0) && known.earliest == Offset(0)));
 }
 
+/// A topic that was made anew is shorter than what the group has committed.
+#[test]
+fn a_committed_offset_beyond_the_end_is_for_a_person() {
+    let brokers = Broker::shared().bootstrap();
+    fill(brokers, "shorter", 1, 10);
+    let mut copier = Copier::connect(settings(brokers, "shorter", "a"));
+    let run = copier.run();
+    copier.stream.begin().unwrap();
+    copier.stream.commit(&[(run.partition, Offset(11))]).unwrap();
+    let refused = copier.stream.restore(&[run.partition]);
+    let Err(StreamError::Stop(text)) = refused else { panic!("{refused:?}") };
+    assert!(text.contains("ends at offset 10, but the group has committed 11"), "{text}");
+}
+
 #[test]
 fn snapshots_of_others_arrive_while_the_loop_runs() {
     let brokers = Broker::shared().bootstrap();
