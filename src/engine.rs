@@ -127,7 +127,8 @@ pub enum EngineError {
     /// A snapshot that says more than was committed, which no replay explains.
     #[error(
         "partition {partition}: the snapshot covers offsets up to {covers_to}, but only those up to {committed} were committed; \
-         posterior and offsets do not belong together"
+         posterior and offsets do not belong together. Another group has learnt under this model id, or the group's offset was set \
+         back: set it to {covers_to} or later to go on from there, or give the model another id to begin anew"
     )]
     AheadOfCommit {
         /// The partition.
@@ -136,6 +137,18 @@ pub enum EngineError {
         covers_to: Offset,
         /// What the consumer group has committed.
         committed: Offset,
+    },
+    /// A snapshot whose scores nobody can tell the end of.
+    #[error(
+        "partition {partition}: the snapshot covers offsets up to {covers_to}, but the group has no committed offset, so that what \
+         was scored since isn't known. Offsets expire while a group is down, and another group has none: set the group's offset to \
+         where scoring is to go on, {covers_to} or later, or give the model another id to begin anew"
+    )]
+    NothingCommitted {
+        /// The partition.
+        partition: Partition,
+        /// Where the snapshot ends.
+        covers_to: Offset,
     },
     /// Evidence that gives no posterior.
     #[error("the posterior of the restored evidence cannot be computed: {0}")]
@@ -207,7 +220,8 @@ impl<M: Model> Engine<M> {
             (Some(site), Some(committed)) if site.covers_to > committed => {
                 return Err(EngineError::AheadOfCommit { partition, covers_to: site.covers_to, committed });
             }
-            (Some(site), _) => site.covers_to,
+            (Some(site), Some(_)) => site.covers_to,
+            (Some(site), None) => return Err(EngineError::NothingCommitted { partition, covers_to: site.covers_to }),
             (None, Some(committed)) => initial.min(committed),
             (None, None) => initial,
         };

@@ -180,7 +180,9 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
                 let (partition, site) = read(self.engine.model(), &self.settings, &snapshot)?;
                 Ok(self.engine.absorb(partition, site).map_err(EngineError::from)?)
             }
-            None if self.clock.monotonic() >= self.sites_due => self.transact(None, Sites::All, stop, observe),
+            None if self.engine.has_unpublished() && self.clock.monotonic() >= self.sites_due => {
+                self.transact(None, Sites::All, stop, observe)
+            }
             None => {
                 // Nothing came: partitions may have gone, and the lag with them.
                 self.stream.lag().into_iter().for_each(|records| events::LagMeasured { records }.emit());
@@ -195,6 +197,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
         events::PartitionsAssigned { partitions }.emit();
         let restored = self.stream.restore(partitions)?;
         let mut from = Vec::with_capacity(partitions.len());
+        let mut begun = Vec::new();
         for (partition, known) in partitions.iter().zip(restored) {
             let site = match &known.snapshot {
                 Some(snapshot) => {
@@ -204,28 +207,61 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
                 None => None,
             };
             let start = self.engine.assign(*partition, site, known.committed, known.initial)?;
-            self.check_retention(*partition, start, known.earliest)?;
+            let first = self.first_left(*partition, start, known.committed, known.earliest)?;
+            if known.committed.is_none() {
+                begun.push((*partition, start));
+            }
             let relearn = known.committed.map_or(0, |committed| (committed.0 - start.0).max(0));
             match known.snapshot {
                 Some(_) => events::SnapshotRestored { partition: *partition, covers_to: start, relearn }.emit(),
                 None => events::PartitionBegun { partition: *partition, from: start, relearn }.emit(),
             }
-            from.push((*partition, start));
+            from.push((*partition, first));
         }
+        self.settle(&begun)?;
         self.stream.resume(&from)?;
         // A group with more instances than partitions gives some of them none.
         self.health.set_ready(self.engine.assigned().next().is_some());
         Ok(())
     }
 
-    /// Events that retention has deleted before they were learnt are an error: a gap must not pass in silence.
-    fn check_retention(&self, partition: Partition, start: Offset, earliest: Offset) -> Result<(), StreamError> {
-        if start >= earliest {
+    /// Commits where partitions begin. Otherwise a group that begins at the log's end would begin at a later one after a restart.
+    fn settle(&mut self, begun: &[(Partition, Offset)]) -> Result<(), StreamError> {
+        if begun.is_empty() {
             return Ok(());
         }
-        let missing = earliest.0 - start.0;
+        self.stream.begin()?;
+        match self.stream.commit(begun) {
+            // Taken in the meantime: the next owner does it.
+            Err(StreamError::Abort(reason)) => {
+                events::TransactionAborted { reason: &reason }.emit();
+                self.stream.abort()
+            }
+            settled => settled,
+        }
+    }
+
+    /// The first record from `start` on that is still in the log. Those that retention has deleted before they were scored are an
+    /// error: a gap must not pass in silence. Those that were scored and waited to be learnt, as the last ones before an idle time
+    /// do, are missed by the posterior only.
+    fn first_left(
+        &self,
+        partition: Partition,
+        start: Offset,
+        committed: Option<Offset>,
+        earliest: Offset,
+    ) -> Result<Offset, StreamError> {
+        if start >= earliest {
+            return Ok(start);
+        }
+        if committed.is_some_and(|committed| committed >= earliest) {
+            events::RecordsDeleted { partition, from: start, to: earliest }.emit();
+            return Ok(earliest);
+        }
+        let from = committed.map_or(start, |committed| committed.max(start));
+        let missing = earliest.0 - from.0;
         Err(StreamError::Stop(format!(
-            "partition {partition} of `{}`: offsets {start} to {earliest} were deleted by retention before they were learnt \
+            "partition {partition} of `{}`: offsets {from} to {earliest} were deleted by retention before they were scored \
              ({missing} offsets); raise the topic's retention, or set the group's offset to {earliest} to go on without them",
             self.settings.topic
         )))
@@ -249,7 +285,6 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
         observe: &mut dyn FnMut(&Committed),
     ) -> Result<(), PipelineError> {
         if first.is_none() && !self.engine.has_unpublished() {
-            self.sites_due = self.clock.monotonic() + self.settings.snapshot_interval;
             return Ok(());
         }
         let Self { engine, stream, clock, settings, health, chunks, pending, .. } = self;

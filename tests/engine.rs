@@ -139,6 +139,30 @@ fn a_snapshot_ahead_of_the_committed_offset_is_an_error() {
     assert_eq!(error, Err(EngineError::AheadOfCommit { partition: P0, covers_to: Offset(50), committed: Offset(40) }));
 }
 
+/// The group's offsets expire while it is down. What was scored beyond the snapshot would be scored again.
+#[test]
+fn a_snapshot_without_a_committed_offset_is_an_error() {
+    let mut engine = fresh();
+    fold(&mut engine, 0, &[203]);
+    let site = engine.sites().next().expect("assigned").1.clone();
+    let covers_to = site.covers_to;
+    assert!(covers_to < Offset(203), "the last events wait for their block");
+    let error = self::engine(Tracer::default()).assign(P0, Some(site), None, Offset(0));
+    assert_eq!(error, Err(EngineError::NothingCommitted { partition: P0, covers_to }));
+}
+
+/// The offset is what brokers check the owner by.
+#[test]
+fn a_site_is_published_with_its_offset_only() {
+    let mut engine = fresh();
+    fold(&mut engine, 0, &[10]);
+    let ready = engine.open();
+    assert_eq!(ready.unpublished().count(), 1);
+    assert_eq!(ready.consumed().collect::<Vec<_>>(), [(P0, Offset(10))]);
+    ready.advance(true);
+    assert_eq!(engine.open().consumed().count(), 0);
+}
+
 #[test]
 fn sites_of_all_partitions_add_up_wherever_they_are_learnt() {
     let (p1, p2) = (Partition(1), Partition(2));

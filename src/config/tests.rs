@@ -133,7 +133,14 @@ fn every_key_changes_what_it_names() {
                 [http]\nlisten = \"[::1]:0\"\n";
     let Config { model, schema, kafka, http } = parsed(text);
     let mixture = MixtureConfig { components: 3, covariance: Covariance::Full, concentration: 2.0, ..MixtureConfig::default() };
-    let expected = ModelConfig { id: "pay".into(), kind: ModelKind::Mixture, half_life_events: 5e4, max_block: 8, device: Device::Cuda(1), mixture };
+    let expected = ModelConfig {
+        id: "pay".into(),
+        kind: ModelKind::Mixture,
+        half_life_events: 5e4,
+        max_block: 8,
+        device: Device::Cuda(1),
+        mixture,
+    };
     assert_eq!(model, expected);
     assert_eq!(schema.columns(), [Column { name: "x.y".into(), path: vec!["x.y".into()], kind: Kind::Category { capacity: 5 } }]);
     let properties: Vec<_> = kafka.client_properties().collect();

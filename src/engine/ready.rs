@@ -102,12 +102,12 @@ impl<'engine, M: Model> Ready<'engine, M> {
         &self.engine.model
     }
 
-    /// Offsets to commit: one a partition, the first that has not been taken.
+    /// Offsets to commit: one a partition, the first that has not been taken. Partitions whose site may be published are among them:
+    /// with its offset, a snapshot is refused where the partition has another owner.
     pub fn consumed(&self) -> impl Iterator<Item = (Partition, Offset)> {
-        self.undo.keys().map(|partition| {
-            let place = &self.engine.places[partition];
-            (*partition, place.next.max(place.scored_to))
-        })
+        let places = self.engine.places.iter();
+        let concerned = places.filter(|(partition, place)| place.unpublished || self.undo.contains_key(partition));
+        concerned.map(|(partition, place)| (*partition, place.next.max(place.scored_to)))
     }
 
     /// Sites that have changed since they were last published, of all partitions.

@@ -271,12 +271,18 @@ impl Stream for KafkaStream {
             .iter()
             .map(|partition| {
                 let (earliest, latest) = self.ends.of(&events, *partition, patience)?;
-                let known = committed.find_partition(&events, partition.0).map(|element| element.offset());
+                let committed = match committed.find_partition(&events, partition.0).map(|element| element.offset()) {
+                    Some(KafkaOffset::Offset(offset)) => Some(Offset(offset)),
+                    _ => None,
+                };
+                if let Some(committed) = committed.filter(|committed| *committed > latest) {
+                    return Err(StreamError::Stop(format!(
+                        "partition {partition} of `{events}` ends at offset {latest}, but the group has committed {committed}: the \
+                         topic was made anew, or has lost records; give group and model another name to begin anew"
+                    )));
+                }
                 Ok(Restored {
-                    committed: match known {
-                        Some(KafkaOffset::Offset(offset)) => Some(Offset(offset)),
-                        _ => None,
-                    },
+                    committed,
                     initial: match self.settings.start {
                         Start::Earliest => earliest,
                         Start::Latest => latest,

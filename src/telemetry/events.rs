@@ -199,6 +199,25 @@ impl PartitionBegun {
     }
 }
 
+/// Records that had been scored, but not learnt, are no longer in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordsDeleted {
+    /// The partition.
+    pub partition: Partition,
+    /// The first of them.
+    pub from: Offset,
+    /// The first record that is still there.
+    pub to: Offset,
+}
+
+impl RecordsDeleted {
+    /// Logs it.
+    pub fn emit(self) {
+        let (partition, from, to) = (self.partition.0, self.from.0, self.to.0);
+        warn!(partition, from, to, "records deleted by retention after they were scored: they will not be learnt");
+    }
+}
+
 /// Partitions are this instance's from now on.
 #[derive(Clone, Copy, Debug)]
 pub struct PartitionsAssigned<'a> {
@@ -423,6 +442,13 @@ mod tests {
             || PartitionBegun { partition: Partition(3), from: Offset(40), relearn: 2 }.emit(),
             "INFO",
             "no snapshot yet: evidence begins with nothing",
+            ("from", 40.into()),
+            &[],
+        );
+        check(
+            || RecordsDeleted { partition: Partition(3), from: Offset(40), to: Offset(50) }.emit(),
+            "WARN",
+            "records deleted by retention after they were scored: they will not be learnt",
             ("from", 40.into()),
             &[],
         );

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use surprisal::record::{Offset, Partition};
-use surprisal::stream::{Incoming, Outlet, Stream};
+use surprisal::stream::{Incoming, Outlet, Stream, StreamError};
 
 use crate::copier::{Copier, LIMIT, WAIT, fill, settings};
 use crate::support::broker::Broker;
@@ -80,4 +80,18 @@ fn snapshots_of_others_arrive_while_the_loop_runs() {
             break;
         }
     }
+}
+
+/// A topic that was made anew is shorter than what the group has committed.
+#[test]
+fn a_committed_offset_beyond_the_end_is_for_a_person() {
+    let brokers = Broker::shared().bootstrap();
+    fill(brokers, "shorter", 1, 10);
+    let mut copier = Copier::connect(settings(brokers, "shorter", "a"));
+    let run = copier.run();
+    copier.stream.begin().unwrap();
+    copier.stream.commit(&[(run.partition, Offset(11))]).unwrap();
+    let refused = copier.stream.restore(&[run.partition]);
+    let Err(StreamError::Stop(text)) = refused else { panic!("{refused:?}") };
+    assert!(text.contains("ends at offset 10, but the group has committed 11"), "{text}");
 }

@@ -70,7 +70,11 @@ impl Follower {
     fn poll(&mut self) {
         let mut next = self.consumer.poll(WAIT);
         while let Some(message) = next {
-            let message = message.unwrap();
+            // The client says, too, that a broker is away; it goes on by itself.
+            let Ok(message) = message else {
+                next = self.consumer.poll(WAIT);
+                continue;
+            };
             self.messages.push(Message {
                 partition: message.partition(),
                 key: message.key().map(Into::into),
@@ -78,6 +82,12 @@ impl Follower {
             });
             next = self.consumer.poll(Duration::ZERO);
         }
+    }
+
+    /// How many messages there are now.
+    pub fn count(&mut self) -> usize {
+        self.poll();
+        self.messages.len()
     }
 
     /// Reads until there are at least `count` messages.

@@ -125,8 +125,30 @@ impl Process {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()]).status().unwrap();
+        self.signal("TERM");
+    }
+
+    /// Holds the process still (SIGSTOP) until [`go_on`](Self::go_on).
+    pub fn hold(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets the process go on (SIGCONT).
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let script = format!("kill -{name} \"$0\"");
+        let sent = Command::new("sh").args(["-c", &script, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// The exit status, if the process has ended.
+    pub fn ended(&mut self) -> Option<i32> {
+        let status = self.child.try_wait().unwrap()?.code();
+        self.ended = self.ended.or(status);
+        self.ended
     }
 
     /// Sends SIGKILL and waits for the end.

@@ -6,6 +6,7 @@ use crate::events::batch;
 use crate::log::{Follower, assert_same, produce, scores, snapshots};
 use crate::process::Process;
 use crate::setup::Setup;
+use crate::support::topics::delete_before;
 
 /// Events that come between two kills.
 const PORTION: u64 = 3000;
@@ -60,6 +61,71 @@ fn killed_runs_end_where_an_uninterrupted_one_does() {
     assert_eq!(expected.len(), 1);
     assert_same(&found[&0], &expected[&0]);
     assert_eq!(found[&0].covers_to.0 as u64, crate::plain::covered(total));
+}
+
+/// A group that begins at the log's end begins there once, and not at a later end after each restart.
+#[test]
+fn what_comes_after_the_first_start_is_scored_and_learnt() {
+    let setup = Setup::new("latest", 1);
+    let mut wishes = setup.wishes("latest");
+    wishes.kafka = "start = \"latest\"\nsnapshot_interval_ms = 60000\nsession_timeout_ms = 1500\n".into();
+    let config = setup.config("latest", &wishes);
+    produce(setup.brokers, &setup.events, &batch(0..100, 1));
+    // It dies before anything has come, and again before a snapshot is due.
+    let mut service = Process::run(&config);
+    service.await_ready();
+    service.kill();
+    produce(setup.brokers, &setup.events, &batch(100..200, 1));
+    let mut service = Process::run(&config);
+    service.await_ready();
+    let mut follower = Follower::open(setup.brokers, &wishes.scores());
+    follower.until(100);
+    service.kill();
+    produce(setup.brokers, &setup.events, &batch(200..300, 1));
+    let mut service = Process::run(&config);
+    follower.until(200);
+    service.stop();
+    let offsets: Vec<i64> = scores(setup.brokers, &wishes.scores(), Format::Json).keys().map(|(_, offset)| *offset).collect();
+    assert_eq!(offsets, (100..300).collect::<Vec<_>>());
+    let snapshot = &snapshots(setup.brokers, &wishes.posterior())[&0];
+    let learnt = crate::plain::covered(200);
+    assert_eq!((snapshot.events, snapshot.covers_to.0 as u64), (learnt, 100 + learnt));
+}
+
+/// The last events before an idle time wait for their block while retention deletes them.
+#[test]
+fn an_idle_topic_that_retention_has_emptied_is_no_obstacle() {
+    let setup = Setup::new("emptied", 1);
+    let wishes = setup.wishes("emptied");
+    let config = setup.config("emptied", &wishes);
+    produce(setup.brokers, &setup.events, &batch(0..203, 1));
+    let mut service = Process::run(&config);
+    service.await_ready();
+    let mut follower = Follower::open(setup.brokers, &wishes.scores());
+    follower.until(203);
+    service.stop();
+    let learnt = crate::plain::covered(203);
+    assert_eq!(snapshots(setup.brokers, &wishes.posterior())[&0].covers_to.0 as u64, learnt);
+    assert!(learnt < 203);
+
+    delete_before(setup.brokers, &setup.events, 0, 203);
+    let mut service = Process::run(&config);
+    service.await_ready();
+    assert!(service.stderr().contains("records deleted by retention after they were scored"), "{}", service.stderr());
+    produce(setup.brokers, &setup.events, &batch(203..303, 1));
+    follower.until(303);
+    service.stop();
+    assert_eq!(scores(setup.brokers, &wishes.scores(), Format::Json).len(), 303);
+    let snapshot = &snapshots(setup.brokers, &wishes.posterior())[&0];
+    let after = crate::plain::covered(learnt + 100);
+    assert_eq!((snapshot.events, snapshot.covers_to.0 as u64), (after, 203 + after - learnt));
+
+    // Events that nobody has scored are another matter.
+    produce(setup.brokers, &setup.events, &batch(303..403, 1));
+    delete_before(setup.brokers, &setup.events, 0, 353);
+    let mut refused = Process::run(&config);
+    assert_eq!(refused.wait(), 1);
+    assert!(refused.stderr().contains("offsets 303 to 353 were deleted by retention before they were scored"));
 }
 
 #[test]

@@ -25,7 +25,11 @@ impl Setup {
 
     /// The events topic has these properties.
     pub fn with(events: &str, partitions: i32, properties: &[(&str, &str)]) -> Self {
-        let brokers = Broker::shared().bootstrap();
+        Self::at(Broker::shared().bootstrap(), events, partitions, properties)
+    }
+
+    /// As [`Setup::with`], on a broker of the test's own.
+    pub fn at(brokers: &'static str, events: &str, partitions: i32, properties: &[(&str, &str)]) -> Self {
         // The events are of a time that a broker would soon delete.
         let properties = [&[("retention.ms", "-1")], properties].concat();
         create_topic(brokers, events, partitions, &properties);

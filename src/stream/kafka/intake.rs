@@ -273,6 +273,8 @@ impl Reading {
     }
 
     fn follow_orders(&mut self) {
+        // Orders are of what was granted after that, and must not be forgotten with it.
+        self.withdraw();
         for order in self.handover.take_orders() {
             for (partition, next) in &order.from {
                 if self.handover.owns(*partition) {
