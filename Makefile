@@ -12,7 +12,7 @@ VENV := target/peers
 
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-demo: rust
+demo: build
 	$(CARGO) run --release --quiet -- demo $(ARGS)
 
 test: rust kafka
@@ -26,7 +26,7 @@ lint: rust
 bench: rust kafka
 	$(CARGO) bench $(ARGS)
 
-scoreboard: rust
+scoreboard: build
 	$(CARGO) run --release --quiet -- scoreboard --data $(DATA) --output target/scoreboard.json $(ARGS)
 
 bench-peers: rust

@@ -11,6 +11,7 @@ use crate::cli::BacktestArgs;
 use crate::config::{Config, ModelConfig};
 use crate::engine::{Engine, Learning, Refused, Score};
 use crate::features::Schema;
+use crate::models::Model;
 use crate::models::mixture::Mixture;
 use crate::record::{Offset, Partition};
 use crate::stream::file::{FileEvents, infer_schema};
@@ -20,6 +21,9 @@ const STEP_ROWS: usize = 4096;
 /// Rows from which columns are inferred.
 pub const SAMPLE_ROWS: usize = 1000;
 
+/// Rows that can't be scored and are shown one by one; more of them are shown at the level `debug`.
+const SHOWN_FAULTS: u64 = 10;
+
 /// Runs the command.
 pub fn run(arguments: &BacktestArgs) -> Result<(), AppError> {
     let label = arguments.label.as_deref();
@@ -28,7 +32,12 @@ pub fn run(arguments: &BacktestArgs) -> Result<(), AppError> {
             let config = Config::load_offline(path)?;
             (config.schema, config.model)
         }
-        None => (infer_schema(&arguments.input, label, SAMPLE_ROWS)?, ModelConfig::default()),
+        None => {
+            let schema = infer_schema(&arguments.input, label, SAMPLE_ROWS)?;
+            let columns = schema.columns().iter().map(|column| format!("{} {}", column.name, column.kind.name()));
+            println!("  columns inferred     {}", columns.collect::<Vec<_>>().join(", "));
+            (schema, ModelConfig::default())
+        }
     };
     let model = super::model(&schema, &config)?;
     let mut scores = arguments.scores.as_deref().map(Scores::create).transpose()?;
@@ -42,7 +51,11 @@ pub fn run(arguments: &BacktestArgs) -> Result<(), AppError> {
     if let Some(path) = &arguments.report {
         report.save(path)?;
     }
-    report.print(&mut io::stdout()).map_err(|source| AppError::System { doing: "printing the report", source })
+    report.print(&mut io::stdout()).map_err(|source| AppError::System { doing: "printing the report", source })?;
+    match report.scored {
+        0 => Err(AppError::Unusable(format!("{}: no row could be scored", arguments.input.display()))),
+        _ => Ok(()),
+    }
 }
 
 /// Scores and learns all rows of a file, and hands out each row's score in order.
@@ -64,7 +77,10 @@ pub fn backtest(
         rows += labelled.run.len() as u64;
         for letter in &labelled.run.dead {
             dead += 1;
-            tracing::warn!(reason = letter.reason.label(), "{}", letter.detail);
+            match dead {
+                ..=SHOWN_FAULTS => tracing::warn!(reason = letter.reason.label(), "{}", letter.detail),
+                _ => tracing::debug!(reason = letter.reason.label(), "{}", letter.detail),
+            }
         }
         labels.extend(labelled.labels);
         let ready = engine.step(vec![labelled.run])?;
@@ -79,6 +95,15 @@ pub fn backtest(
     }
     if rows == 0 {
         return Err(AppError::Unusable(format!("{}: there are no rows; expected at least one", input.display())));
+    }
+    if let Some(label) = label.filter(|_| !labels.is_empty() && labels.iter().all(Option::is_none)) {
+        return Err(AppError::Unusable(format!(
+            "{}: no row has a label `{label}`; is it spelled as in the file?",
+            input.display()
+        )));
+    }
+    for column in engine.model().columns(&engine.evidence()).iter().filter(|column| column.observed == 0.0) {
+        tracing::warn!(column = column.name, "the column was missing in every row that was learnt: is its path right?");
     }
     Ok(Report::new(rows, dead, started.elapsed().as_secs_f64(), &surprisals, &labels))
 }

@@ -113,7 +113,10 @@ pub(super) fn create_topic(brokers: &str, topic: &str) -> Result<(), AppError> {
     let options =
         AdminOptions::new().operation_timeout(Some(Duration::from_secs(10))).request_timeout(Some(Duration::from_secs(10)));
     let topics = [NewTopic::new(topic, 1, TopicReplication::Fixed(-1))];
-    let created = runtime.block_on(admin.create_topics(&topics, &options)).map_err(failed)?;
+    let created = runtime.block_on(admin.create_topics(&topics, &options)).map_err(|error| {
+        let text = format!("topic `{topic}` can't be created: no Kafka broker answers at {brokers} ({error}); check the address");
+        AppError::Stream(StreamError::Stop(text))
+    })?;
     for result in created {
         result.map_err(|(topic, code)| {
             AppError::Stream(StreamError::Stop(format!("topic `{topic}` can't be created at {brokers}: {code}")))

@@ -47,6 +47,16 @@ impl Remedy {
     }
 }
 
+/// A client that can't be made, because of a property. Its value is not shown, for it may be a secret.
+pub(super) fn unmade(what: &str, error: &KafkaError) -> StreamError {
+    let KafkaError::ClientConfig(_, description, name, value) = error else {
+        return StreamError::Stop(format!("{what} can't be made: {error}"));
+    };
+    let description = if value.is_empty() { description.clone() } else { description.replace(value.as_str(), "…") };
+    let advice = if description.contains("not available at build time") { "; build with `--features tls`" } else { "" };
+    StreamError::Stop(format!("{what} can't be made, by the property `{name}` in [kafka.properties]: {description}{advice}"))
+}
+
 /// Whether an error is one of rights or configuration, which time doesn't heal.
 pub(super) fn needs_a_person(code: Code) -> bool {
     is_denial(code)
@@ -113,5 +123,25 @@ pub(super) fn advice(code: Code) -> &'static str {
         Code::FencedInstanceId => "; another process has the same `group.instance.id`",
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => "; a topic has been removed",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientConfig;
+    use rdkafka::config::FromClientConfig;
+    use rdkafka::consumer::{BaseConsumer, DefaultConsumerContext};
+
+    use super::*;
+
+    #[test]
+    fn the_value_of_a_property_that_is_refused_is_never_shown() {
+        for (name, value) in [("sasl.passwrd", "hunter2"), ("security.protocol", "hunter2"), ("linger.ms", "hunter2")] {
+            let made: Result<BaseConsumer<DefaultConsumerContext>, _> =
+                BaseConsumer::from_config(ClientConfig::new().set(name, value));
+            let error = made.err().expect("such a property is refused");
+            let text = unmade("the client", &error).to_string();
+            assert!(text.contains(name) && !text.contains(value), "{text}");
+        }
     }
 }

@@ -155,7 +155,7 @@ impl Intake {
         handover: Arc<Handover>,
         complaints: Arc<Complaints>,
     ) -> Result<(Self, Arc<EventConsumer>), StreamError> {
-        let stop = |error: KafkaError| StreamError::Stop(format!("the Kafka consumer can't be made: {error}"));
+        let stop = |error: KafkaError| fault::unmade("the Kafka consumer", &error);
         let callbacks = Callbacks {
             topic: settings.topics.events.clone(),
             release_limit: settings.session_timeout * 2 / 3,

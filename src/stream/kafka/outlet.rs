@@ -73,10 +73,8 @@ impl Outlet {
     /// Makes the producer and fences older ones of its identity, whose open transaction is aborted by that.
     pub(super) fn start(settings: &Settings, complaints: Arc<Complaints>) -> Result<Self, StreamError> {
         let deliveries = Deliveries { complaints: Arc::clone(&complaints), failed: Mutex::default() };
-        let producer = settings
-            .producer()
-            .create_with_context(deliveries)
-            .map_err(|error| StreamError::Stop(format!("the Kafka producer can't be made: {error}")))?;
+        let producer =
+            settings.producer().create_with_context(deliveries).map_err(|error| fault::unmade("the Kafka producer", &error))?;
         let outlet = Self {
             producer,
             transactional_id: settings.transactional_id(),

@@ -33,10 +33,8 @@ pub(super) struct Snapshots {
 
 impl Snapshots {
     pub(super) fn new(settings: &Settings, plain: Plain) -> Result<Self, StreamError> {
-        let consumer = settings
-            .snapshots()
-            .create_with_context(plain)
-            .map_err(|error| StreamError::Stop(format!("the reader of snapshots can't be made: {error}")))?;
+        let consumer =
+            settings.snapshots().create_with_context(plain).map_err(|error| fault::unmade("the reader of snapshots", &error))?;
         Ok(Self { consumer, topic: settings.topics.posterior.clone(), reading: false, shelf: Shelf::new(&settings.model_id) })
     }
 
@@ -194,10 +192,8 @@ pub(super) struct Ends {
 
 impl Ends {
     pub(super) fn new(settings: &Settings, plain: Plain) -> Result<Self, StreamError> {
-        let client = settings
-            .watermarks()
-            .create_with_context(plain)
-            .map_err(|error| StreamError::Stop(format!("the Kafka client can't be made: {error}")))?;
+        let client =
+            settings.watermarks().create_with_context(plain).map_err(|error| fault::unmade("the Kafka client", &error))?;
         Ok(Self { client })
     }
 

@@ -93,7 +93,7 @@ fn wanted(outlet: Outlet, events: i32) -> i32 {
 
 fn admin(settings: &Settings, client: &BaseConsumer<Plain>) -> Result<AdminClient<Plain>, StreamError> {
     let admin = settings.admin().create_with_context(client.context().as_ref().clone());
-    admin.map_err(|error| StreamError::Stop(format!("the Kafka admin client can't be made: {error}")))
+    admin.map_err(|error| fault::unmade("the Kafka admin client", &error))
 }
 
 /// How many partitions a topic has, or `None` if there is no such topic.
