@@ -7,6 +7,7 @@
 //! Joint numbers with missing cells have no tensor form: their patterns are the processor's.
 
 use candle_core::{D, Device, Result, Tensor};
+use candle_nn::ops::softmax;
 use nalgebra::{DMatrix, DVector};
 
 use super::discrete::gather;
@@ -97,7 +98,7 @@ impl ExpectationTensors {
         };
         let log = (numbers + to_tensor(&expectation.without_numbers(batch), batch.events, &self.device)?)?;
         let totals = log_sum_exp(&log)?;
-        let responsibilities = log.broadcast_sub(&totals)?.exp()?;
+        let responsibilities = softmax(&log, 0)?;
         Ok((to_matrix(&responsibilities, batch)?, totals.flatten_all()?.to_vec1()?))
     }
 
