@@ -11,6 +11,7 @@ pub mod dist;
 pub mod engine;
 pub mod features;
 pub mod models;
+pub mod noise;
 pub mod pipeline;
 pub mod record;
 pub mod stream;

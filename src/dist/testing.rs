@@ -1,5 +1,7 @@
 //! What the tests of several families share: quadrature, and noise that depends on nothing but its index.
 
+use crate::noise::Noise;
+
 /// ∫ f over [low, high] by the composite Simpson rule with `2 · halves` intervals.
 pub fn simpson(low: f64, high: f64, halves: usize, f: impl Fn(f64) -> f64) -> f64 {
     let step = (high - low) / (2 * halves) as f64;
@@ -7,17 +9,16 @@ pub fn simpson(low: f64, high: f64, halves: usize, f: impl Fn(f64) -> f64) -> f6
     (f(low) + inner + f(high)) * step / 3.0
 }
 
-/// The `index`-th of a fixed sequence of uniform numbers in (0, 1): SplitMix64 of a counter.
+const NOISE: Noise = Noise { seed: 7 };
+
+/// The `index`-th of a fixed sequence of uniform numbers in (0, 1).
 pub fn uniform(index: u64) -> f64 {
-    let mut z = index.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    ((z ^ (z >> 31)) >> 11) as f64 * 2f64.powi(-53) + 2f64.powi(-54)
+    NOISE.uniform(index >> 32, 0, index as u32)
 }
 
-/// The `index`-th of a fixed sequence of standard normal numbers (Box–Muller).
+/// The `index`-th of a fixed sequence of standard normal numbers.
 pub fn normal(index: u64) -> f64 {
-    (-2.0 * uniform(2 * index).ln()).sqrt() * (std::f64::consts::TAU * uniform(2 * index + 1)).cos()
+    NOISE.normal(index >> 32, 0, index as u32)
 }
 
 /// Asserts `|left − right| ≤ tolerance · max(1, |right|)`.
