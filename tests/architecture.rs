@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Top-level modules, from the roof to the ground.
-const FLOORS: [&str; 15] = [
+const FLOORS: [&str; 16] = [
     "app",
     "cli",
     "config",
@@ -15,6 +15,7 @@ const FLOORS: [&str; 15] = [
     "engine",
     "calibration",
     "models",
+    "inference",
     "dist",
     "record",
     "checkpoint",
@@ -23,7 +24,7 @@ const FLOORS: [&str; 15] = [
 ];
 
 /// Modules that take clocks, noise, files and networks as arguments, if at all.
-const PURE: [&str; 7] = ["engine", "calibration", "models", "dist", "record", "checkpoint", "features"];
+const PURE: [&str; 8] = ["engine", "calibration", "models", "inference", "dist", "record", "checkpoint", "features"];
 
 /// What pure modules never name.
 const OUTSIDE: [&str; 8] =
