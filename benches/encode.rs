@@ -11,7 +11,8 @@ use surprisal::record::{Head, Offset, Partition};
 fn encode(criterion: &mut Criterion) {
     let key: Box<[u8]> = (*b"sensor-4711").into();
     let head = Head { offset: Offset(123_456_789), timestamp_ms: Some(1_709_210_096_789), key: Some(key) };
-    let score = Score { surprisal: 12.345_678_901_234_5, tail_probability: 0.012_345_678_9, step: 4_567 };
+    let score =
+        Score { surprisal: 12.345_678_901_234_5, surprisal_sd: 0.345_678_9, tail_probability: 0.012_345_678_9, step: 4_567 };
     let mut out = Vec::new();
     let mut group = criterion.benchmark_group("encode a score");
     group.throughput(Throughput::Elements(1));
@@ -37,6 +38,7 @@ fn encode(criterion: &mut Criterion) {
                 surprisal: score.surprisal,
                 tail_probability: score.tail_probability,
                 posterior_step: score.step,
+                surprisal_sd: score.surprisal_sd,
             };
             out.clear();
             message.encode(&mut out).expect("a Vec grows as needed");

@@ -38,7 +38,7 @@ fn taught(covariance: Covariance) -> (Mixture, MixtureEvidence, MixturePosterior
     let mut at = 0;
     while at < rows.len() {
         let len = surprisal::engine::block_len(at as u64, 256).min(rows.len() - at);
-        let news = model.learn(&posterior, rows.view().slice(at..at + len), (Partition(0), Offset(at as i64))).expect("finite");
+        let news = model.news(&posterior, rows.view().slice(at..at + len), (Partition(0), Offset(at as i64))).expect("finite");
         evidence.add(&news);
         model.reorganise(&model.nothing(), &mut evidence);
         posterior = model.posterior(&evidence).expect("finite");
@@ -66,7 +66,7 @@ fn mixture(criterion: &mut Criterion) {
             });
             // A block as the engine learns it: statistics, the site's new evidence, structure, and the next posterior.
             let learn = |mut site: MixtureEvidence| {
-                let news = model.learn(&posterior, rows.view(), place).expect("finite");
+                let news = model.news(&posterior, rows.view(), place).expect("finite");
                 site.add(&news);
                 model.reorganise(&nothing, &mut site);
                 (model.posterior(&site).expect("finite"), site)
@@ -80,7 +80,7 @@ fn mixture(criterion: &mut Criterion) {
                 bencher.iter(|| {
                     scores.clear();
                     model.score(&state.0, rows.view(), &mut scores);
-                    let news = model.learn(&state.0, rows.view(), place).expect("finite");
+                    let news = model.news(&state.0, rows.view(), place).expect("finite");
                     let mut site = state.1.clone();
                     site.scale(0.999_999);
                     site.add(&news);

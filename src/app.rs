@@ -7,6 +7,7 @@ mod backtest;
 mod demo;
 mod evaluation;
 mod inspect;
+mod model;
 mod report;
 mod scoreboard;
 mod service;
@@ -16,17 +17,18 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::{Cli, Command, status};
 use crate::codec::wire;
-use crate::config::{self, Config, ConfigError, KafkaConfig, ModelConfig, ScoresFormat};
+use crate::config::{self, Config, ConfigError, KafkaConfig, ScoresFormat};
 use crate::device::DeviceError;
 use crate::engine::EngineError;
-use crate::features::Schema;
-use crate::models::mixture::{self, Mixture, MixtureError};
+use crate::models::mixture::MixtureError;
 use crate::pipeline::{self, PipelineError};
 use crate::stream::file::FileError;
 use crate::stream::{StreamError, kafka};
 use crate::telemetry::http::HttpError;
 use crate::telemetry::logs::{self, LogError};
 use crate::telemetry::metrics::MetricsError;
+
+use model::model;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -110,28 +112,6 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Scoreboard(arguments) => scoreboard::run(&arguments.data, &arguments.output),
     }
-}
-
-/// The configured model.
-fn model(schema: &Schema, config: &ModelConfig) -> Result<Mixture, AppError> {
-    let (device, config) = (config.device, &config.mixture);
-    let covariance = match config.covariance {
-        config::Covariance::Diagonal => mixture::Covariance::Diagonal,
-        config::Covariance::Full => mixture::Covariance::Full,
-    };
-    let config = mixture::MixtureConfig {
-        components: config.components,
-        covariance,
-        concentration: config.concentration,
-        rare: config.rare,
-        scale_prior_events: config.scale_prior_events,
-        ..mixture::MixtureConfig::default()
-    };
-    let mixture = Mixture::new(schema, config)?;
-    Ok(match device.open()? {
-        Some(device) => mixture.on(device),
-        None => mixture,
-    })
 }
 
 /// What the Kafka stream is told.

@@ -22,7 +22,7 @@ use crate::features::Schema;
 
 pub use error::ConfigError;
 pub use kafka::{KafkaConfig, ScoresFormat, Start};
-pub use model::{Covariance, MixtureConfig, ModelConfig, ModelKind};
+pub use model::{Covariance, LearningKind, MixtureConfig, ModelConfig, ModelKind};
 pub use properties::{Property, Secret};
 
 use columns::ColumnTable;
@@ -105,6 +105,7 @@ impl Config {
     fn complete(document: Document, source: &Source<'_>, environment: &Environment<'_>) -> Result<Self, Fault> {
         let Document { model, columns, mut kafka, http } = document;
         let schema = columns::schema(columns, source)?;
+        model.complete(&schema, source)?;
         kafka.complete(&model.id, source, environment)?;
         Ok(Self { model, schema, kafka, http })
     }

@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 
 use crate::calibration::{Calibrator, Tail};
 use crate::features::{Rows, RowsView, Schema};
-use crate::models::{Evidence, Model, NotFinite};
-use crate::record::{Offset, Partition, Run};
+use crate::inference::rule::Rule;
+use crate::models::{Block, Evidence, Learnt, Model, NotFinite, Progress, Surprisal};
+use crate::record::{Head, Offset, Partition, Run};
 
 pub use ready::{Ready, Refused, Taken};
 pub use site::Site;
@@ -24,28 +25,22 @@ pub use site::Site;
 /// How the engine learns.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Learning {
-    /// Events after which evidence weighs half; infinite never forgets.
-    pub half_life_events: f64,
+    /// What a step keeps, and how much it counts what is new.
+    pub rule: Rule,
     /// Events in a block at most.
     pub max_block: usize,
 }
 
 impl Default for Learning {
     fn default() -> Self {
-        Self { half_life_events: f64::INFINITY, max_block: 256 }
+        Self { rule: Rule::default(), max_block: 256 }
     }
 }
 
 impl Learning {
-    /// What is left of evidence after `events` more: `2^(-events / half-life)`.
-    pub fn retention(&self, events: usize) -> f64 {
-        (-(events as f64) / self.half_life_events).exp2()
-    }
-
-    /// Events in the block that follows `learnt` events, of which no more count than are remembered: `half-life / ln 2`.
+    /// Events in the block that follows `learnt` events, of which no more count than are remembered.
     pub fn block_len(&self, learnt: u64) -> usize {
-        let remembered = self.half_life_events / std::f64::consts::LN_2;
-        block_len(if remembered < learnt as f64 { remembered as u64 } else { learnt }, self.max_block)
+        block_len(self.rule.remembered(learnt), self.max_block)
     }
 }
 
@@ -60,6 +55,8 @@ pub fn block_len(learnt: u64, max_block: usize) -> usize {
 pub struct Score {
     /// `-ln p(event | everything before)`, in nats.
     pub surprisal: f64,
+    /// Standard deviation of `-ln p(event | θ)` under the posterior, in nats: large where the model doesn't know yet.
+    pub surprisal_sd: f64,
     /// Share of experience at least as surprising, in (0, 1].
     pub tail_probability: f64,
     /// Learning steps behind the posterior that scored.
@@ -77,6 +74,8 @@ struct Place<M: Model> {
     /// Events scored and not yet learnt, with their surprisals.
     pending: Rows,
     surprisals: Vec<f64>,
+    /// Times of the pending events that have one, in milliseconds since 1970.
+    times: Vec<i64>,
     /// Where the first pending event stands.
     pending_from: Offset,
     /// Whether the site has changed since it was last published.
@@ -103,6 +102,8 @@ pub struct Engine<M: Model> {
     belief: Belief<M>,
     /// Learning steps behind the belief: those of all sites together.
     step: u64,
+    /// How the latest step went, and how many events it learnt.
+    progress: (Progress, usize),
 }
 
 /// Why the engine can't take what it was given. Nothing has changed.
@@ -168,6 +169,7 @@ impl<M: Model> Engine<M> {
             others: BTreeMap::new(),
             belief,
             step: 0,
+            progress: (Progress::default(), 0),
         })
     }
 
@@ -179,6 +181,11 @@ impl<M: Model> Engine<M> {
     /// q(θ) as of now.
     pub fn posterior(&self) -> &M::Posterior {
         &self.belief.posterior
+    }
+
+    /// How the latest step went, and how many events it learnt.
+    pub fn progress(&self) -> (Progress, usize) {
+        self.progress
     }
 
     /// The evidence of all partitions together.
@@ -231,6 +238,7 @@ impl<M: Model> Engine<M> {
             scored_to: committed.unwrap_or(from),
             pending: Rows::new(self.width),
             surprisals: Vec::new(),
+            times: Vec::new(),
             pending_from: from,
             unpublished: false,
             site,
@@ -311,16 +319,18 @@ impl<M: Model> Engine<M> {
             let rows = run.rows.view().slice(start..end);
             surprisals.clear();
             self.model.score(&self.belief.posterior, rows, &mut surprisals);
-            scores.extend(surprisals.iter().map(|&surprisal| Score {
-                surprisal,
-                tail_probability: self.belief.tail.probability(surprisal),
+            scores.extend(surprisals.iter().map(|&Surprisal { nats, sd }| Score {
+                surprisal: nats,
+                surprisal_sd: sd,
+                tail_probability: self.belief.tail.probability(nats),
                 step: self.step,
             }));
             let whole = place.surprisals.is_empty() && end - start == block;
             if place.surprisals.is_empty() {
                 place.pending_from = run.heads[start].offset;
             }
-            place.surprisals.extend_from_slice(&surprisals);
+            place.surprisals.extend(surprisals.iter().map(|surprisal| surprisal.nats));
+            place.times.extend(run.heads[start..end].iter().filter_map(|head: &Head| head.timestamp_ms));
             if !whole {
                 place.pending.extend(rows, &self.categories);
             }
@@ -330,6 +340,7 @@ impl<M: Model> Engine<M> {
                 let rows = if whole { rows } else { pending.view() };
                 self.learn(run.partition, &mut place, &rest, rows, covers_to, refused);
                 place.surprisals.clear();
+                place.times.clear();
             }
             start = end;
         }
@@ -338,7 +349,7 @@ impl<M: Model> Engine<M> {
         scores
     }
 
-    /// Learns a block: λ_p ← γ^n λ_p + ∇_m E_q[ln p(block | θ)]. A block that would bring in a number that is not finite
+    /// Learns a block: λ_p ← γ λ_p + ∇_m E_q[ln p(block | θ)]. A block that would bring in a number that is not finite
     /// is refused: the evidence stays as it was.
     fn learn(
         &mut self,
@@ -349,31 +360,33 @@ impl<M: Model> Engine<M> {
         covers_to: Offset,
         refused: &mut Refused,
     ) {
-        let retention = self.learning.retention(rows.len());
-        let learnt = self.model.learn(&self.belief.posterior, rows, (partition, place.pending_from)).and_then(|news| {
-            let mut evidence = place.site.evidence.clone();
-            evidence.scale(retention);
-            evidence.add(&news);
+        let (time_ms, elapsed_ms) = place.site.elapsed(&mut place.times);
+        let pace = self.learning.rule.pace(place.site.events, rows.len(), elapsed_ms);
+        let block = Block { rows, partition, offset: place.pending_from, step: place.site.step, pace };
+        let learnt = self.model.learn(&self.belief.posterior, &place.site.evidence, block).and_then(|learnt| {
+            let Learnt { mut evidence, progress } = learnt;
             self.model.reorganise(&rest.evidence, &mut evidence);
             let mut calibrator = place.site.calibrator.clone();
             let finite: Vec<f64> = place.surprisals.iter().copied().filter(|surprisal| surprisal.is_finite()).collect();
-            calibrator.learn(retention, &finite);
+            calibrator.learn(pace.retention, &finite);
             let mut sum = rest.evidence.clone();
             sum.add(&evidence);
             let belief = self.believe(sum, [&rest.calibrator, &calibrator].into_iter())?;
-            Ok((evidence, calibrator, belief))
+            Ok((evidence, calibrator, belief, progress))
         });
         let site = &mut place.site;
         site.events += rows.len() as u64;
         site.covers_to = covers_to;
         site.step += 1;
+        site.time_ms = time_ms;
         self.step += 1;
         place.unpublished = true;
         match learnt {
-            Ok((evidence, calibrator, belief)) => {
+            Ok((evidence, calibrator, belief, progress)) => {
                 site.evidence = evidence;
                 site.calibrator = calibrator;
                 self.belief = belief;
+                self.progress = (progress, rows.len());
             }
             Err(cause) => {
                 refused.events += rows.len() as u64;

@@ -4,7 +4,11 @@
 //! numbers, counts and booleans stand for themselves, a category is an index into the rows' own table of texts, and NaN
 //! says that the field was missing. What is known of a column (its spread, its vocabulary) is evidence and belongs to the model.
 
+mod design;
+
 use std::ops::Range;
+
+pub use design::Design;
 
 /// Values of a category told apart where nobody says how many.
 pub const DEFAULT_CAPACITY: usize = 1024;
@@ -83,6 +87,15 @@ impl Schema {
     pub fn timestamp(&self) -> Option<usize> {
         self.columns.iter().position(|column| column.kind == Kind::Timestamp)
     }
+}
+
+/// What is predicted from what: cells of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// The cell to predict.
+    pub target: usize,
+    /// The cells to predict it from.
+    pub inputs: Vec<usize>,
 }
 
 /// Texts one after another in one buffer, each known by its index.

@@ -10,6 +10,7 @@ pub mod device;
 pub mod dist;
 pub mod engine;
 pub mod features;
+pub mod inference;
 pub mod models;
 pub mod noise;
 pub mod pipeline;

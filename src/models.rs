@@ -3,13 +3,17 @@
 //! A model is pure. It holds its configuration only; what was learnt is [`Evidence`], which belongs to the engine.
 //! Models know nothing of Kafka, clocks, files or threads.
 
+pub mod any;
 pub mod mixture;
 
 use std::fmt::Debug;
 
 use crate::checkpoint::{CheckpointError, Tensor};
 use crate::features::RowsView;
+use crate::inference::rule::Pace;
 use crate::record::{Offset, Partition};
+
+pub use any::AnyModel;
 
 /// What data say about a model's parameters: natural parameters, which add.
 ///
@@ -18,14 +22,73 @@ pub trait Evidence: Clone + Debug + PartialEq + Send + Sync + 'static {
     /// λ ← λ + λ′.
     fn add(&mut self, other: &Self);
 
-    /// λ ← retention · λ, with retention in (0, 1].
-    fn scale(&mut self, retention: f64);
+    /// λ ← factor · λ, with a positive factor.
+    fn scale(&mut self, factor: f64);
 
     /// Effective number of events behind it.
     fn events(&self) -> f64;
 
     /// The evidence as named tensors, all that [`Model::restore`] needs.
     fn tensors(&self) -> Vec<Tensor>;
+}
+
+impl Pace {
+    /// `site ← retention · site + weight · news`: the rule, for models whose evidence adds up.
+    pub fn apply<E: Evidence>(self, site: &E, mut news: E) -> E {
+        let mut site = site.clone();
+        if self.retention != 1.0 {
+            site.scale(self.retention);
+        }
+        if self.weight != 1.0 {
+            news.scale(self.weight);
+        }
+        site.add(&news);
+        site
+    }
+}
+
+/// How surprising one event is, and how well that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Surprisal {
+    /// `-ln ∫ p(x | θ) q(θ) dθ`, in nats.
+    pub nats: f64,
+    /// Standard deviation of `-ln p(x | θ)` under q(θ), in nats: large where the model doesn't know yet.
+    pub sd: f64,
+}
+
+/// A block of events to be learnt, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a> {
+    /// The events.
+    pub rows: RowsView<'a>,
+    /// Whose they are.
+    pub partition: Partition,
+    /// Where the first of them stands: with the partition it names whatever the block brings to life.
+    pub offset: Offset,
+    /// Steps that the site has taken before: the place in every sequence of noise.
+    pub step: u64,
+    /// What is kept of the site, and how much the block counts.
+    pub pace: Pace,
+}
+
+/// What a block has taught.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Learnt<E> {
+    /// The site with the block in it.
+    pub evidence: E,
+    /// How the step went.
+    pub progress: Progress,
+}
+
+/// How a step went, as far as the model can tell at no great cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// `E_q ln p(block | θ)` before it was learnt, in nats.
+    pub expected_log_likelihood: Option<f64>,
+    /// Length of the step in the posterior's own metric, `√(Δμᵀ Λ Δμ)`.
+    pub step_norm: Option<f64>,
+    /// Whether the step was cut to the greatest length allowed.
+    pub clipped: bool,
 }
 
 /// A number that is not finite, where one would have entered the state.
@@ -74,7 +137,7 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
     type Posterior: Debug + Send + Sync;
 
     /// The kind's name in configuration and snapshots.
-    const KIND: &'static str;
+    fn kind(&self) -> &'static str;
 
     /// A fingerprint of what evidence depends on: evidence gathered under another fingerprint doesn't fit.
     fn fingerprint(&self) -> u64;
@@ -88,22 +151,26 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
     /// q(θ) for `evidence`, which is the sum over all partitions.
     fn posterior(&self, evidence: &Self::Evidence) -> Result<Self::Posterior, NotFinite>;
 
-    /// Appends the surprisal `-ln ∫ p(x | θ) q(θ) dθ` of each row to `surprisals`, in nats.
-    fn score(&self, posterior: &Self::Posterior, rows: RowsView<'_>, surprisals: &mut Vec<f64>);
+    /// Appends each row's surprisal.
+    fn score(&self, posterior: &Self::Posterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
 
-    /// What `rows` say: ∇_m E_q[ln p(rows | θ)], the natural-gradient step without its forgetting.
-    ///
-    /// `birthplace` is where the first of the rows stands: it names whatever the rows bring to life.
+    /// The site after a block: `retention · site + weight · ∇_m E_q[ln p(block | θ)]`, one natural-gradient step.
     fn learn(
         &self,
         posterior: &Self::Posterior,
-        rows: RowsView<'_>,
-        birthplace: (Partition, Offset),
-    ) -> Result<Self::Evidence, NotFinite>;
+        site: &Self::Evidence,
+        block: Block<'_>,
+    ) -> Result<Learnt<Self::Evidence>, NotFinite>;
 
     /// Simplifies one partition's evidence in the light of everyone's: `rest` is the sum over all other partitions.
     fn reorganise(&self, rest: &Self::Evidence, site: &mut Self::Evidence) {
         let _ = (rest, site);
+    }
+
+    /// KL(q(θ) ‖ p(θ)) in nats, where it has a closed form.
+    fn divergence(&self, posterior: &Self::Posterior) -> Option<f64> {
+        let _ = posterior;
+        None
     }
 
     /// How many parts the predictive is made of: a mixture's components, say.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use support::tracer::{Trace, Tracer};
 use surprisal::engine::{Engine, EngineError, Learning, block_len};
 use surprisal::features::Rows;
+use surprisal::inference::rule::Rule;
 use surprisal::record::{Head, Offset, Partition, Run};
 
 const P0: Partition = Partition(0);
@@ -43,7 +44,7 @@ fn fold(engine: &mut Engine<Tracer>, from: i64, cuts: &[i64]) -> Vec<(i64, f64)>
 
 #[test]
 fn blocks_grow_with_what_was_learnt() {
-    let forgetful = Learning { half_life_events: 100.0, max_block: 256 };
+    let forgetful = Learning { rule: Rule { half_life_events: 100.0, ..Rule::default() }, max_block: 256 };
     assert_eq!([0, 127, 1 << 40].map(|learnt| forgetful.block_len(learnt)), [1, 2, 4]);
     assert_eq!(Learning::default().block_len(8192), 256);
     let lengths: Vec<usize> = [0, 1, 63, 64, 127, 128, 8191, 8192, 1 << 40].map(|learnt| block_len(learnt, 256)).into();

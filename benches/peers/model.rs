@@ -11,7 +11,7 @@ use surprisal::engine::block_len;
 use surprisal::features::{Column, Kind, Rows, RowsView, Schema};
 use surprisal::models::mixture::evidence::MixtureEvidence;
 use surprisal::models::mixture::{Covariance, Mixture, MixtureConfig};
-use surprisal::models::{Evidence, Model, NotFinite};
+use surprisal::models::{Evidence, Model, NotFinite, Surprisal};
 use surprisal::record::{Offset, Partition};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut log_densities = Vec::new();
         pass(&model, rows.view(), batch, |evidence, surprisals| {
             let units = ln_units(&model, evidence);
-            log_densities.extend(surprisals.iter().flat_map(|surprisal| (-surprisal - units).to_le_bytes()));
+            log_densities.extend(surprisals.iter().flat_map(|surprisal| (-surprisal.nats - units).to_le_bytes()));
         })?;
         std::fs::write(scores, log_densities)?;
     }
@@ -55,7 +55,7 @@ fn pass(
     model: &Mixture,
     rows: RowsView<'_>,
     batch: usize,
-    mut scored: impl FnMut(&MixtureEvidence, &[f64]),
+    mut scored: impl FnMut(&MixtureEvidence, &[Surprisal]),
 ) -> Result<(), NotFinite> {
     let (nothing, mut evidence) = (model.nothing(), model.nothing());
     let mut posterior = model.posterior(&evidence)?;
@@ -67,7 +67,7 @@ fn pass(
         surprisals.clear();
         model.score(&posterior, block, &mut surprisals);
         scored(&evidence, &surprisals);
-        let news = model.learn(&posterior, block, (Partition(0), Offset(at as i64)))?;
+        let news = model.news(&posterior, block, (Partition(0), Offset(at as i64)))?;
         // As the engine does: the old evidence is kept until the new one has given a posterior.
         let mut next = evidence.clone();
         next.add(&news);

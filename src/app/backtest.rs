@@ -11,8 +11,7 @@ use crate::cli::BacktestArgs;
 use crate::config::{Config, ModelConfig};
 use crate::engine::{Engine, Learning, Refused, Score};
 use crate::features::Schema;
-use crate::models::Model;
-use crate::models::mixture::Mixture;
+use crate::models::{AnyModel, Model};
 use crate::record::{Offset, Partition};
 use crate::stream::file::{FileEvents, infer_schema};
 
@@ -63,7 +62,7 @@ pub fn backtest(
     input: &Path,
     schema: &Schema,
     label: Option<&str>,
-    model: Mixture,
+    model: AnyModel,
     learning: Learning,
     scored: &mut dyn FnMut(Offset, &Score) -> Result<(), AppError>,
 ) -> Result<Report, AppError> {
@@ -117,12 +116,13 @@ struct Scores<'a> {
 impl<'a> Scores<'a> {
     fn create(path: &'a Path) -> Result<Self, AppError> {
         let mut out = BufWriter::new(File::create(path).map_err(AppError::file(path))?);
-        writeln!(out, "row,surprisal,probability").map_err(AppError::file(path))?;
+        writeln!(out, "row,surprisal,surprisal_sd,probability").map_err(AppError::file(path))?;
         Ok(Self { path, out })
     }
 
     fn write(&mut self, row: Offset, score: &Score) -> Result<(), AppError> {
-        writeln!(self.out, "{row},{},{}", score.surprisal, score.tail_probability).map_err(AppError::file(self.path))
+        writeln!(self.out, "{row},{},{},{}", score.surprisal, score.surprisal_sd, score.tail_probability)
+            .map_err(AppError::file(self.path))
     }
 
     fn finish(mut self) -> Result<(), AppError> {

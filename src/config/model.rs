@@ -2,9 +2,12 @@
 
 use serde::Deserialize;
 
+use super::error::{Fault, Source};
 use super::values;
 use crate::device::Device;
 use crate::engine::Learning;
+use crate::features::{Kind, Schema, Task};
+use crate::inference::rule::{Population, Rule};
 use crate::models::mixture;
 
 /// `[model]`.
@@ -19,25 +22,46 @@ pub struct ModelConfig {
     /// Events of a partition after which evidence weighs half; infinite (`"never"`) keeps all. Default: `never`.
     #[serde(deserialize_with = "values::half_life")]
     pub half_life_events: f64,
+    /// Time of the events, by their timestamps, after which evidence weighs half, like `"6h"`; `"never"` keeps all. Default: `never`.
+    #[serde(rename = "half_life_time", deserialize_with = "values::half_life_time")]
+    pub half_life_ms: f64,
+    /// What the posterior stands for. Default: `streaming`.
+    pub learning: LearningKind,
+    /// Events that a partition's evidence is worth with `learning = "population"`. Above 0. Default: 100000.
+    #[serde(deserialize_with = "values::positive")]
+    pub population_events: f64,
+    /// How fast the steps of `learning = "population"` shrink; 1 weighs all events alike. Above 0.5, at most 1. Default: 1.0.
+    #[serde(deserialize_with = "values::exponent")]
+    pub population_exponent: f64,
     /// Events learnt in one step at most, 1 to 65536. Default: 256.
     #[serde(deserialize_with = "values::whole::<_, 1, 65536>")]
     pub max_block: usize,
     /// Where the arithmetic is done: `cpu`, `cuda:N`, or `auto` for a GPU if there is one. Default: `cpu`.
     #[serde(deserialize_with = "values::device")]
     pub device: Device,
+    /// The column that a regression or a network predicts from the others. Default: none.
+    pub target: Option<String>,
+    /// The columns that it is predicted from. Default: all others.
+    pub inputs: Option<Vec<String>>,
     /// `[model.mixture]`.
     pub mixture: MixtureConfig,
 }
 
 impl Default for ModelConfig {
     fn default() -> Self {
-        let Learning { half_life_events, max_block } = Learning::default();
+        let Learning { rule: Rule { half_life_events, half_life_ms, .. }, max_block } = Learning::default();
         Self {
             id: "default".into(),
             kind: ModelKind::default(),
             half_life_events,
+            half_life_ms,
+            learning: LearningKind::default(),
+            population_events: 100_000.0,
+            population_exponent: 1.0,
             max_block,
             device: Device::default(),
+            target: None,
+            inputs: None,
             mixture: MixtureConfig::default(),
         }
     }
@@ -46,17 +70,151 @@ impl Default for ModelConfig {
 impl ModelConfig {
     /// How the engine learns.
     pub fn learning(&self) -> Learning {
-        Learning { half_life_events: self.half_life_events, max_block: self.max_block }
+        let population = match self.learning {
+            LearningKind::Streaming => None,
+            LearningKind::Population => Some(Population { events: self.population_events, exponent: self.population_exponent }),
+        };
+        let rule = Rule { half_life_events: self.half_life_events, half_life_ms: self.half_life_ms, population };
+        Learning { rule, max_block: self.max_block }
     }
+
+    /// What is predicted from what, if the kind of model predicts one column from others.
+    pub fn task(&self, schema: &Schema) -> Option<Task> {
+        let cell = |name: &String| schema.columns().iter().position(|column| column.name == *name);
+        let target = self.kind.predicts().then(|| self.target.as_ref().and_then(cell)).flatten()?;
+        let inputs = match &self.inputs {
+            Some(names) => names.iter().filter_map(cell).collect(),
+            None => (0..schema.width()).filter(|cell| *cell != target).collect(),
+        };
+        Some(Task { target, inputs })
+    }
+
+    /// Checks that the target and the inputs are there, and that the kind of model has a use for them.
+    pub(super) fn complete(&self, schema: &Schema, source: &Source<'_>) -> Result<(), Fault> {
+        let fault = |key: &str, message: String, help: &str| {
+            let span = source.span(&["model", key]).or_else(|| source.span(&["model", "kind"]));
+            Err(Fault::new(span, message, help))
+        };
+        let kind = self.kind.name();
+        let Some(target) = &self.target else {
+            if self.kind.predicts() {
+                return fault(
+                    "kind",
+                    format!("a {kind} without a target"),
+                    "add target = with the name of the column to predict",
+                );
+            }
+            return match self.inputs {
+                Some(_) => fault("inputs", "`inputs` without a target".into(), "remove the key, or set a target"),
+                None => Ok(()),
+            };
+        };
+        if !self.kind.predicts() {
+            return fault("target", format!("a {kind} has no target"), "remove the key: it models all columns together");
+        }
+        let known = |name: &String| schema.columns().iter().find(|column| column.name == *name);
+        match known(target).map(|column| column.kind) {
+            None => return fault("target", format!("no column is named {target:?}"), "write a column's name as in [[columns]]"),
+            Some(Kind::Timestamp) => {
+                return fault("target", format!("the target {target:?} is a timestamp"), "choose a column of another kind");
+            }
+            Some(found) if !self.kind.targets(found) => {
+                let message = format!("a {kind} can't predict {target:?}, a column of kind \"{}\"", found.name());
+                return fault("target", message, self.kind.wants());
+            }
+            Some(_) => {}
+        }
+        for name in self.inputs.iter().flatten() {
+            if known(name).is_none() {
+                return fault("inputs", format!("no column is named {name:?}"), "write columns' names as in [[columns]]");
+            }
+            if name == target {
+                return fault("inputs", format!("{name:?} is both target and input"), "remove it from `inputs`");
+            }
+        }
+        match self.task(schema) {
+            Some(Task { inputs, .. }) if inputs.iter().all(|cell| schema.columns()[*cell].kind == Kind::Timestamp) => {
+                fault("inputs", format!("nothing to predict {target:?} from"), "add a column of another kind than \"timestamp\"")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the posterior stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LearningKind {
+    /// The events so far, as far as they are not forgotten.
+    #[default]
+    Streaming,
+    /// A population of a given size, of which the events are a sample.
+    Population,
 }
 
 /// Which model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum ModelKind {
     /// A Dirichlet-process mixture over columns of all kinds.
     #[default]
     Mixture,
+    /// A number from the other columns, exactly.
+    LinearRegression,
+    /// A boolean from the other columns.
+    LogisticRegression,
+    /// A category from the other columns.
+    SoftmaxRegression,
+    /// A count from the other columns.
+    PoissonRegression,
+    /// A number, boolean or category from the other columns, by a Bayesian network of several layers.
+    NeuralNetwork,
+    /// A variational autoencoder over columns of all kinds.
+    Vae,
+}
+
+impl ModelKind {
+    /// The kind in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mixture => "mixture",
+            Self::LinearRegression => "linear regression",
+            Self::LogisticRegression => "logistic regression",
+            Self::SoftmaxRegression => "softmax regression",
+            Self::PoissonRegression => "Poisson regression",
+            Self::NeuralNetwork => "neural network",
+            Self::Vae => "variational autoencoder",
+        }
+    }
+
+    /// Whether it predicts one column from others.
+    pub fn predicts(self) -> bool {
+        !matches!(self, Self::Mixture | Self::Vae)
+    }
+
+    /// Whether it can predict a column of this kind.
+    fn targets(self, kind: Kind) -> bool {
+        match self {
+            Self::Mixture | Self::Vae => false,
+            Self::LinearRegression => kind == Kind::Number,
+            Self::LogisticRegression => kind == Kind::Boolean,
+            Self::SoftmaxRegression => matches!(kind, Kind::Category { .. }),
+            Self::PoissonRegression => kind == Kind::Count,
+            Self::NeuralNetwork => matches!(kind, Kind::Number | Kind::Boolean | Kind::Category { .. }),
+        }
+    }
+
+    /// What columns it can predict, as advice.
+    fn wants(self) -> &'static str {
+        match self {
+            Self::Mixture | Self::Vae => "it has no target",
+            Self::LinearRegression => "choose a column of kind \"number\"",
+            Self::LogisticRegression => "choose a column of kind \"boolean\"",
+            Self::SoftmaxRegression => "choose a column of kind \"category\"",
+            Self::PoissonRegression => "choose a column of kind \"count\"",
+            Self::NeuralNetwork => "choose a column of kind \"number\", \"boolean\" or \"category\"",
+        }
+    }
 }
 
 /// `[model.mixture]`: the Dirichlet-process mixture.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::device::Device;
-use crate::features::{Column, Kind};
+use crate::features::{Column, Kind, Task};
 
 const EXAMPLE: &str = include_str!("../../deploy/surprisal.toml");
 const TABLE: &str = include_str!("../../docs/configuration.md");
@@ -58,7 +58,7 @@ fn the_example_loads_and_its_commented_keys_are_the_defaults() {
         .map(|line| line.strip_prefix('#').filter(|rest| rest.starts_with(|first: char| first.is_alphabetic())).unwrap_or(line))
         .collect();
     let shown = uncommented.iter().zip(EXAMPLE.lines()).filter(|(after, before)| **after != *before).count();
-    assert_eq!(shown, 30, "commented keys in the example");
+    assert_eq!(shown, 34, "commented keys in the example");
     assert_eq!(parsed(&lines(&uncommented)), written);
 }
 
@@ -117,14 +117,21 @@ fn documented_defaults_are_the_real_ones() {
         assert_eq!(parsed(&text), parsed(&expected), "{table}.{key} = {value}");
         checked += 1;
     }
-    assert_eq!(checked, documented().len() - 4, "all but name, path, kind and instance have a default that can be written");
+    assert_eq!(
+        checked,
+        documented().len() - 6,
+        "all but name, path, kind, instance, target and inputs have a default that can be written"
+    );
 }
 
 #[test]
 fn every_key_changes_what_it_names() {
-    let text = "[model]\nid = \"pay\"\nhalf_life_events = 5e4\nmax_block = 8\ndevice = \"cuda:1\"\n\
+    let text = "[model]\nid = \"pay\"\nhalf_life_events = 5e4\nhalf_life_time = \"1.5h\"\nlearning = \"population\"\n\
+                population_events = 1e6\npopulation_exponent = 0.75\nmax_block = 8\ndevice = \"cuda:1\"\n\
+                kind = \"softmax_regression\"\ntarget = \"x.y\"\ninputs = [\"z\"]\n\
                 [model.mixture]\ncomponents = 3\ncovariance = \"full\"\nconcentration = 2\n\
                 [[columns]]\nname = \"x.y\"\npath = [\"x.y\"]\nkind = \"category\"\ncapacity = 5\n\
+                [[columns]]\nname = \"z\"\nkind = \"number\"\n\
                 [kafka]\nbrokers = [\"a:1\", \"SSL://[::1]:2\"]\ninstance = \"i\"\nevents = \"e\"\nscores = \"s\"\nposterior = \"p\"\n\
                 dead_letters = \"d\"\nstart = \"latest\"\ncommit_interval_ms = 1\ncommit_max_events = 2\nsnapshot_interval_ms = 3\n\
                 transaction_timeout_ms = 4000\nsession_timeout_ms = 8000\nscores_format = \"protobuf\"\ncreate_topics = false\nreplication_factor = 3\n\
@@ -135,14 +142,22 @@ fn every_key_changes_what_it_names() {
     let mixture = MixtureConfig { components: 3, covariance: Covariance::Full, concentration: 2.0, ..MixtureConfig::default() };
     let expected = ModelConfig {
         id: "pay".into(),
-        kind: ModelKind::Mixture,
+        kind: ModelKind::SoftmaxRegression,
         half_life_events: 5e4,
+        half_life_ms: 5_400_000.0,
+        learning: LearningKind::Population,
+        population_events: 1e6,
+        population_exponent: 0.75,
+        target: Some("x.y".into()),
+        inputs: Some(vec!["z".into()]),
         max_block: 8,
         device: Device::Cuda(1),
         mixture,
     };
     assert_eq!(model, expected);
-    assert_eq!(schema.columns(), [Column { name: "x.y".into(), path: vec!["x.y".into()], kind: Kind::Category { capacity: 5 } }]);
+    assert_eq!(model.task(&schema), Some(Task { target: 0, inputs: vec![1] }));
+    let column = |name: &str, kind| Column { name: name.into(), path: vec![name.into()], kind };
+    assert_eq!(schema.columns(), [column("x.y", Kind::Category { capacity: 5 }), column("z", Kind::Number)]);
     let properties: Vec<_> = kafka.client_properties().collect();
     assert_eq!(properties, [("linger.ms", "5"), ("sasl.password", "hunter2"), ("socket.keepalive.enable", "true")]);
     let milliseconds = std::time::Duration::from_millis;
@@ -181,7 +196,7 @@ fn errors_show_place_value_and_what_would_be_right() {
         let (text, message) = case.split_once("\n---\n").expect("a case has two parts");
         assert_eq!(error(text), message, "for the configuration\n{text}");
     }
-    assert_eq!(cases.len(), 43);
+    assert_eq!(cases.len(), 51);
 }
 
 #[test]

@@ -62,6 +62,24 @@ pub(super) fn half_life<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f6
     })
 }
 
+/// Above one half, at most one: exponents with which Robbins–Monro steps converge.
+pub(super) fn exponent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let accept = |value: f64| (value > 0.5 && value <= 1.0).then_some(value);
+    deserializer.deserialize_any(Number { expected: "a number above 0.5, at most 1".into(), accept, text: None })
+}
+
+/// A time with its unit, or `"never"`, in milliseconds.
+pub(super) fn half_life_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    text(deserializer, "a time above 0 with its unit, like \"30s\", \"15m\", \"6h\" or \"7d\", or \"never\"", |value| {
+        if value == "never" {
+            return Some(f64::INFINITY);
+        }
+        let units = [("s", 1e3), ("m", 60e3), ("h", 3600e3), ("d", 86400e3)];
+        let (number, unit) = units.iter().find_map(|(name, ms)| Some((value.strip_suffix(name)?, ms)))?;
+        above_zero(number.parse().ok()?).map(|number: f64| number * unit)
+    })
+}
+
 struct Whole<T> {
     low: T,
     high: T,

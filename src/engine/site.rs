@@ -16,11 +16,23 @@ pub struct Site<E> {
     pub events: u64,
     /// Learning steps taken.
     pub step: u64,
+    /// How far the events' own time has come, in milliseconds since 1970.
+    pub time_ms: Option<i64>,
 }
 
 impl<E> Site<E> {
     /// A site that begins at `from` with the evidence of nothing.
     pub fn new(nothing: E, from: Offset) -> Self {
-        Self { evidence: nothing, calibrator: Calibrator::default(), covers_to: from, events: 0, step: 0 }
+        Self { evidence: nothing, calibrator: Calibrator::default(), covers_to: from, events: 0, step: 0, time_ms: None }
+    }
+
+    /// How far time has come with a block of events at `times`, which are sorted, and how many milliseconds have passed. A block's time
+    /// is its median, which one event with a wild clock doesn't move, and time never runs backwards.
+    pub(super) fn elapsed(&self, times: &mut [i64]) -> (Option<i64>, f64) {
+        times.sort_unstable();
+        let Some(time) = times.get(times.len() / 2).map(|time| self.time_ms.map_or(*time, |before| before.max(*time))) else {
+            return (self.time_ms, 0.0);
+        };
+        (Some(time), time.saturating_sub(self.time_ms.unwrap_or(time)) as f64)
     }
 }

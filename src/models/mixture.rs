@@ -32,7 +32,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::checkpoint::{CheckpointError, Tensor};
 use crate::features::{Kind, RowsView, Schema};
-use crate::models::{ColumnSummary, Model, NotFinite, Part};
+use crate::models::{Block, ColumnSummary, Learnt, Model, NotFinite, Part, Progress, Surprisal};
 use crate::record::{Offset, Partition};
 
 use evidence::{ComponentId, MixtureEvidence};
@@ -203,6 +203,33 @@ impl Mixture {
         Ok(totals.iter().sum::<f64>() - posterior.kl()?)
     }
 
+    /// What `rows` say: the statistics of each component under the optimal q(z). `birthplace` is where the first of the rows stands.
+    pub fn news(
+        &self,
+        posterior: &MixturePosterior,
+        rows: RowsView<'_>,
+        birthplace: (Partition, Offset),
+    ) -> Result<MixtureEvidence, NotFinite> {
+        let mut batch = Batch::from_rows(&self.layout, &posterior.frame, &posterior.vocabularies, rows);
+        batch.check()?;
+        let ones = Matrix::ones(batch.events, batch.groups);
+        let responsibilities = if posterior.ids.len() == 1 { ones.clone() } else { posterior.responsibilities(&batch) };
+        let mut news = MixtureEvidence::nothing(self.layout.shape());
+        news.vocabularies = posterior.vocabularies.clone();
+        self.meet_texts(&mut news, &mut batch, rows);
+        for (id, statistics) in posterior.ids.iter().zip(posterior.statistics(&batch, &responsibilities)) {
+            if statistics.events > 0.0 {
+                news.components.insert(*id, batch.frame.restore(statistics));
+            }
+        }
+        let numbers = kernel::moments(&batch, &ones, &vec![0.0; self.layout.numbers.len()]).remove(0);
+        news.total = batch.frame.restore(discrete::gather(&batch, &ones, 0, Numbers::Diagonal(numbers)));
+        news.recent = recent::Recent::new(self.cells(&batch, rows), self.layout.width());
+        news.search.rows = rows.len() as i64;
+        news.search.latest = Some(ComponentId { partition: birthplace.0, offset: birthplace.1 });
+        if news.is_finite() { Ok(news) } else { Err(NotFinite { quantity: "a statistic of the batch".into() }) }
+    }
+
     /// Cells in the model's own order, categories as slots.
     fn cells(&self, batch: &Batch, rows: RowsView<'_>) -> Vec<f64> {
         let mut cells = Vec::with_capacity(rows.len().min(recent::REMEMBERED) * self.layout.width());
@@ -221,7 +248,9 @@ impl Model for Mixture {
     type Evidence = MixtureEvidence;
     type Posterior = MixturePosterior;
 
-    const KIND: &'static str = "mixture";
+    fn kind(&self) -> &'static str {
+        "mixture"
+    }
 
     fn fingerprint(&self) -> u64 {
         let mut text = format!("mixture 1\n{}\n{}\n", self.layout.full, self.config.components == 1);
@@ -248,10 +277,10 @@ impl Model for Mixture {
         })
     }
 
-    fn score(&self, posterior: &MixturePosterior, rows: RowsView<'_>, surprisals: &mut Vec<f64>) {
+    fn score(&self, posterior: &MixturePosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         let batch = Batch::from_rows(&self.layout, &posterior.frame, &posterior.vocabularies, rows);
         let start = surprisals.len();
-        surprisals.extend(posterior.log_density(&batch).into_iter().map(|density| -density));
+        surprisals.extend(posterior.log_density(&batch).into_iter().map(|density| Surprisal { nats: -density, sd: 0.0 }));
         // A column that has always been the same changes with probability 1/(n + 2) (Laplace's rule of succession).
         let frame = &posterior.frame;
         for d in (0..self.layout.numbers.len()).filter(|d| !frame.live[*d] && frame.count[*d] > 0.0) {
@@ -259,7 +288,7 @@ impl Model for Mixture {
             for event in 0..rows.len() {
                 let x = rows.row(event)[self.layout.numbers[d]];
                 if (x - centre).abs() > VARIES * centre.abs() {
-                    surprisals[start + event] += nats;
+                    surprisals[start + event].nats += nats;
                 }
             }
         }
@@ -268,31 +297,19 @@ impl Model for Mixture {
     fn learn(
         &self,
         posterior: &MixturePosterior,
-        rows: RowsView<'_>,
-        birthplace: (Partition, Offset),
-    ) -> Result<MixtureEvidence, NotFinite> {
-        let mut batch = Batch::from_rows(&self.layout, &posterior.frame, &posterior.vocabularies, rows);
-        batch.check()?;
-        let ones = Matrix::ones(batch.events, batch.groups);
-        let responsibilities = if posterior.ids.len() == 1 { ones.clone() } else { posterior.responsibilities(&batch) };
-        let mut news = MixtureEvidence::nothing(self.layout.shape());
-        news.vocabularies = posterior.vocabularies.clone();
-        self.meet_texts(&mut news, &mut batch, rows);
-        for (id, statistics) in posterior.ids.iter().zip(posterior.statistics(&batch, &responsibilities)) {
-            if statistics.events > 0.0 {
-                news.components.insert(*id, batch.frame.restore(statistics));
-            }
-        }
-        let numbers = kernel::moments(&batch, &ones, &vec![0.0; self.layout.numbers.len()]).remove(0);
-        news.total = batch.frame.restore(discrete::gather(&batch, &ones, 0, Numbers::Diagonal(numbers)));
-        news.recent = recent::Recent::new(self.cells(&batch, rows), self.layout.width());
-        news.search.rows = rows.len() as i64;
-        news.search.latest = Some(ComponentId { partition: birthplace.0, offset: birthplace.1 });
-        if news.is_finite() { Ok(news) } else { Err(NotFinite { quantity: "a statistic of the batch".into() }) }
+        site: &MixtureEvidence,
+        block: Block<'_>,
+    ) -> Result<Learnt<MixtureEvidence>, NotFinite> {
+        let news = self.news(posterior, block.rows, (block.partition, block.offset))?;
+        Ok(Learnt { evidence: block.pace.apply(site, news), progress: Progress::default() })
     }
 
     fn reorganise(&self, rest: &MixtureEvidence, site: &mut MixtureEvidence) {
         structure::reorganise(&self.layout, &self.config, rest, site);
+    }
+
+    fn divergence(&self, posterior: &MixturePosterior) -> Option<f64> {
+        posterior.kl().ok()
     }
 
     /// Components that are known: the others lend their weight to the background.

@@ -134,7 +134,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
         for (partition, site) in self.ready.unpublished() {
             let header = wire::SnapshotHeader {
                 model_id: model_id.clone(),
-                model_kind: M::KIND.into(),
+                model_kind: model.kind().into(),
                 fingerprint: model.fingerprint(),
                 topic: topic.clone(),
                 partition,
@@ -195,10 +195,15 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
             .emit();
         }
         if report.scored > 0 {
+            let engine = ready.engine();
+            let (progress, events) = engine.progress();
             events::StepTaken {
                 mean_surprisal: report.surprisal_sum / report.scored as f64,
-                effective_events: ready.engine().sites().map(|(_, site)| site.evidence.events()).sum(),
-                active_components: ready.model().active(ready.engine().posterior()),
+                effective_events: engine.sites().map(|(_, site)| site.evidence.events()).sum(),
+                active_components: engine.model().active(engine.posterior()),
+                expected_log_likelihood: progress.expected_log_likelihood.map(|sum| sum / events as f64),
+                divergence: engine.model().divergence(engine.posterior()),
+                step_norm: progress.step_norm,
             }
             .emit();
         }

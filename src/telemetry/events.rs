@@ -67,15 +67,27 @@ pub struct StepTaken {
     pub effective_events: f64,
     /// Components that carry weight.
     pub active_components: usize,
+    /// `E_q ln p(events | θ)` an event of the latest block, in nats.
+    pub expected_log_likelihood: Option<f64>,
+    /// KL(q(θ) ‖ p(θ)), in nats.
+    pub divergence: Option<f64>,
+    /// Length of the latest step in the posterior's own metric.
+    pub step_norm: Option<f64>,
 }
 
 impl StepTaken {
     /// Logs and counts it.
     pub fn emit(self) {
-        let Self { mean_surprisal, effective_events, active_components } = self;
+        let Self { mean_surprisal, effective_events, active_components, .. } = self;
         m::MEAN_SURPRISAL.set(mean_surprisal);
         m::SAMPLE_SIZE.set(effective_events);
         m::COMPONENTS.set(active_components as f64);
+        let parts =
+            [(m::LOG_LIKELIHOOD, self.expected_log_likelihood), (m::DIVERGENCE, self.divergence), (m::STEP_NORM, self.step_norm)];
+        parts.iter().for_each(|(metric, value)| value.iter().for_each(|value| metric.set(*value)));
+        if let (Some(likelihood), Some(divergence)) = (self.expected_log_likelihood, self.divergence) {
+            m::ELBO.set(likelihood - divergence / effective_events.max(1.0));
+        }
         debug!(mean_surprisal_nats = mean_surprisal, effective_events, active_components, "step taken");
     }
 }
@@ -356,14 +368,29 @@ mod tests {
             &["surprisal_decode_seconds_count 1", "surprisal_decode_seconds_sum 0.5"],
         );
         check(
-            || StepTaken { mean_surprisal: 1.5, effective_events: 99.5, active_components: 4 }.emit(),
+            || {
+                let (expected_log_likelihood, divergence, step_norm) = (Some(-2.0), Some(199.0), Some(0.25));
+                StepTaken {
+                    mean_surprisal: 1.5,
+                    effective_events: 99.5,
+                    active_components: 4,
+                    expected_log_likelihood,
+                    divergence,
+                    step_norm,
+                }
+                .emit();
+            },
             "DEBUG",
             "step taken",
             ("mean_surprisal_nats", 1.5.into()),
             &[
                 "surprisal_active_components 4",
                 "surprisal_effective_sample_size_events 99.5",
+                "surprisal_elbo_nats -4",
+                "surprisal_expected_log_likelihood_nats -2",
+                "surprisal_kl_from_prior_nats 199",
                 "surprisal_mean_surprisal_nats 1.5",
+                "surprisal_step_norm 0.25",
             ],
         );
         check(

@@ -93,6 +93,16 @@ pub(super) const SAMPLE_SIZE: Metric = gauge(
     "surprisal_effective_sample_size_events",
     "Events behind the posterior, each weighed by what forgetting has left of it",
 );
+pub(super) const LOG_LIKELIHOOD: Metric = gauge(
+    "surprisal_expected_log_likelihood_nats",
+    "Expected log likelihood of an event of the latest block under the posterior",
+);
+pub(super) const DIVERGENCE: Metric =
+    gauge("surprisal_kl_from_prior_nats", "Kullback-Leibler divergence of the posterior from the prior");
+pub(super) const ELBO: Metric =
+    gauge("surprisal_elbo_nats", "Evidence lower bound an event: expected log likelihood less the divergence over all events");
+pub(super) const STEP_NORM: Metric =
+    gauge("surprisal_step_norm", "Length of the latest step, in standard deviations of the posterior");
 pub(super) const COMPONENTS: Metric = gauge("surprisal_active_components", "Components of the mixture that carry weight");
 pub(super) const DECODE: Metric = seconds("surprisal_decode_seconds", "Time to decode a run of records");
 pub(super) const STEP: Metric = seconds("surprisal_step_seconds", "Time to score and learn a batch");
@@ -105,7 +115,7 @@ pub(super) const END_TO_END: Metric = seconds(
 pub(super) const BUILD: Metric = gauge("surprisal_build_info", "Always 1; the label `version` says which program this is");
 
 /// All metrics.
-pub const ALL: [Metric; 21] = [
+pub const ALL: [Metric; 25] = [
     EVENTS,
     BATCHES,
     RECEIVED,
@@ -121,6 +131,10 @@ pub const ALL: [Metric; 21] = [
     MEAN_SURPRISAL,
     SAMPLE_SIZE,
     COMPONENTS,
+    LOG_LIKELIHOOD,
+    DIVERGENCE,
+    ELBO,
+    STEP_NORM,
     DECODE,
     STEP,
     PUBLISH,

@@ -8,7 +8,7 @@ use surprisal::engine::block_len;
 use surprisal::features::{Column, Kind, Rows, RowsView, Schema};
 use surprisal::models::mixture::evidence::MixtureEvidence;
 use surprisal::models::mixture::{Mixture, MixtureConfig, Standard};
-use surprisal::models::{Evidence, Model};
+use surprisal::models::{Evidence, Model, Surprisal};
 use surprisal::record::{Offset, Partition};
 
 use crate::noise::{normal, uniform};
@@ -34,7 +34,7 @@ pub fn learn(model: &Mixture, rows: RowsView<'_>, partition: i32, cuts: impl Fn(
     while at < rows.len() {
         let len = cuts(at).min(rows.len() - at);
         let posterior = model.posterior(&evidence).expect("finite");
-        let news = model.learn(&posterior, rows.slice(at..at + len), (Partition(partition), Offset(at as i64))).expect("finite");
+        let news = model.news(&posterior, rows.slice(at..at + len), (Partition(partition), Offset(at as i64))).expect("finite");
         evidence.add(&news);
         model.reorganise(&model.nothing(), &mut evidence);
         at += len;
@@ -50,7 +50,7 @@ pub fn blocks(learnt: usize) -> usize {
 pub fn score(model: &Mixture, evidence: &MixtureEvidence, rows: RowsView<'_>) -> Vec<f64> {
     let mut surprisals = Vec::new();
     model.score(&model.posterior(evidence).expect("finite"), rows, &mut surprisals);
-    surprisals
+    surprisals.into_iter().map(|surprisal| surprisal.nats).collect()
 }
 
 /// What the engine would publish: every row scored by what came before it.
@@ -61,11 +61,11 @@ pub fn prequential(model: &Mixture, rows: RowsView<'_>) -> (Vec<f64>, MixtureEvi
         let posterior = model.posterior(&evidence).expect("finite");
         let block = rows.slice(at..at + len);
         model.score(&posterior, block, &mut surprisals);
-        evidence.add(&model.learn(&posterior, block, (Partition(0), Offset(at as i64))).expect("finite"));
+        evidence.add(&model.news(&posterior, block, (Partition(0), Offset(at as i64))).expect("finite"));
         model.reorganise(&model.nothing(), &mut evidence);
         at += len;
     }
-    (surprisals, evidence)
+    (surprisals.into_iter().map(|surprisal: Surprisal| surprisal.nats).collect(), evidence)
 }
 
 /// Rows with the given columns' cells missing by chance.

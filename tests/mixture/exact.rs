@@ -212,7 +212,7 @@ fn two_sites_add_up_to_one_pass() {
         assert_eq!(base.components().count(), 5, "{:?}", base.components().collect::<Vec<_>>());
         let posterior = several.posterior(&base).unwrap();
         let news = |from: usize, to: usize, partition| {
-            several.learn(&posterior, rows.view().slice(from..to), (Partition(partition), Offset(from as i64))).unwrap()
+            several.news(&posterior, rows.view().slice(from..to), (Partition(partition), Offset(from as i64))).unwrap()
         };
         let (mut forward, mut backward) = (base.clone(), news(3_100, 4_000, 1));
         forward.add(&news(2_000, 3_100, 0));
@@ -271,7 +271,7 @@ fn the_bound_of_repeated_passes_never_falls() {
         for _ in 0..30 {
             let posterior = model.posterior(&evidence).unwrap();
             bounds.push(model.elbo(&posterior, rows.view()).unwrap());
-            evidence = model.learn(&posterior, rows.view(), (Partition(0), Offset(0))).unwrap();
+            evidence = model.news(&posterior, rows.view(), (Partition(0), Offset(0))).unwrap();
         }
         // The first evidence is of the log, not of a pass over the batch.
         for pair in bounds[1..].windows(2) {
@@ -296,7 +296,7 @@ fn the_bound_of_one_component_is_the_product_of_its_predictives() {
         for at in 0..60 {
             let (posterior, row) = (model.posterior(&evidence).unwrap(), rows.view().slice(at..at + 1));
             surprisal += score(&model, &evidence, row)[0];
-            evidence.add(&model.learn(&posterior, row, (Partition(0), Offset(at as i64))).unwrap());
+            evidence.add(&model.news(&posterior, row, (Partition(0), Offset(at as i64))).unwrap());
         }
         let bound = model.elbo(&model.posterior(&evidence).unwrap(), rows.view()).unwrap();
         assert_close(bound, -surprisal, 1e-10);

@@ -3,6 +3,7 @@
 
 use surprisal::engine::{Engine, Learning};
 use surprisal::features::{Column, Kind, Rows, Schema};
+use surprisal::inference::rule::Rule;
 use surprisal::models::mixture::{Covariance, Mixture, MixtureConfig, MixtureError, Standard};
 use surprisal::models::{Evidence, Model};
 use surprisal::record::{Head, Offset, Partition, Run};
@@ -27,8 +28,8 @@ fn nothing_that_is_not_finite_comes_in_or_out() {
                     let posterior = model.posterior(&kept).unwrap();
                     let mut surprisals = Vec::new();
                     model.score(&posterior, rows.view(), &mut surprisals);
-                    assert!(surprisals[0].is_finite(), "{covariance:?} {a} {b}: {surprisals:?}");
-                    let Ok(news) = model.learn(&posterior, rows.view(), (Partition(0), Offset(calm as i64))) else { continue };
+                    assert!(surprisals[0].nats.is_finite(), "{covariance:?} {a} {b}: {surprisals:?}");
+                    let Ok(news) = model.news(&posterior, rows.view(), (Partition(0), Offset(calm as i64))) else { continue };
                     let mut after = kept.clone();
                     after.add(&news);
                     model.reorganise(&model.nothing(), &mut after);
@@ -52,8 +53,8 @@ fn counts_of_any_size_are_scored_and_learnt_finitely() {
             let posterior = model.posterior(&evidence).unwrap();
             let mut surprisals = Vec::new();
             model.score(&posterior, rows.view(), &mut surprisals);
-            assert!(surprisals[0].is_finite(), "{x}: {surprisals:?}");
-            if let Ok(news) = model.learn(&posterior, rows.view(), (Partition(0), Offset(200))) {
+            assert!(surprisals[0].nats.is_finite(), "{x}: {surprisals:?}");
+            if let Ok(news) = model.news(&posterior, rows.view(), (Partition(0), Offset(200))) {
                 let mut after = evidence.clone();
                 after.add(&news);
                 model.reorganise(&model.nothing(), &mut after);
@@ -119,7 +120,7 @@ fn arrival_and_restarts_change_no_score() {
     let rows = clusters(3_000, true, 1.0);
     let columns = schema(&[Kind::Number; 4]);
     let model = numbers(4, MixtureConfig::default());
-    let learning = Learning { half_life_events: 2_000.0, max_block: 256 };
+    let learning = Learning { rule: Rule { half_life_events: 2_000.0, ..Rule::default() }, max_block: 256 };
     let run = |from: usize, to: usize| {
         let mut run = Run::new(Partition(0), Offset(from as i64), 4);
         run.heads.extend((from..to).map(|at| Head { offset: Offset(at as i64), timestamp_ms: None, key: None }));

@@ -139,7 +139,7 @@ fn merged_components_stay_merged_in_any_order() {
         let mut all = left.clone();
         all.add(&right);
         let posterior = model.posterior(&all).unwrap();
-        right.add(&model.learn(&posterior, rows.view().slice(0..200), (Partition(1), Offset(2_000 + 200 * round))).unwrap());
+        right.add(&model.news(&posterior, rows.view().slice(0..200), (Partition(1), Offset(2_000 + 200 * round))).unwrap());
         model.reorganise(&left, &mut right);
     }
     let (mut forward, mut backward) = (left.clone(), right.clone());

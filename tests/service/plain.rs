@@ -144,7 +144,7 @@ fn expect_json_as_documented(brokers: &str, topic: &str) {
         let score: Value = serde_json::from_slice(&message.payload.expect("a score")).unwrap();
         let fields = score.as_object().unwrap();
         let known = ["schema_version", "model_id", "topic", "partition", "offset", "key", "key_base64", "timestamp_ms"];
-        let numbers = ["surprisal", "tail_probability", "posterior_step"];
+        let numbers = ["surprisal", "surprisal_sd", "tail_probability", "posterior_step"];
         assert!(fields.keys().all(|key| known.contains(&key.as_str()) || numbers.contains(&key.as_str())), "{score}");
         assert!(numbers.iter().all(|name| fields[*name].is_number()), "{score}");
         assert_eq!((&fields["schema_version"], &fields["partition"]), (&1.into(), &message.partition.into()));

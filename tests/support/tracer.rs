@@ -4,8 +4,7 @@
 
 use surprisal::checkpoint::{CheckpointError, Reader, Tensor};
 use surprisal::features::{Column, Kind, RowsView, Schema};
-use surprisal::models::{ColumnSummary, Evidence, Model, NotFinite, Part};
-use surprisal::record::{Offset, Partition};
+use surprisal::models::{Block, ColumnSummary, Evidence, Learnt, Model, NotFinite, Part, Progress, Surprisal};
 
 /// Counts, sums and hashes of what was learnt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,7 +70,9 @@ impl Model for Tracer {
     type Evidence = Trace;
     type Posterior = Trace;
 
-    const KIND: &'static str = "tracer";
+    fn kind(&self) -> &'static str {
+        "tracer"
+    }
 
     fn fingerprint(&self) -> u64 {
         7
@@ -91,15 +92,18 @@ impl Model for Tracer {
     }
 
     /// How many events the posterior knew: a function of the log and of nothing else.
-    fn score(&self, posterior: &Trace, rows: RowsView<'_>, surprisals: &mut Vec<f64>) {
-        surprisals.extend((0..rows.len()).map(|_| posterior.count as f64));
+    fn score(&self, posterior: &Trace, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
+        surprisals.extend((0..rows.len()).map(|_| Surprisal { nats: posterior.count as f64, sd: 0.0 }));
     }
 
-    fn learn(&self, _: &Trace, rows: RowsView<'_>, _: (Partition, Offset)) -> Result<Trace, NotFinite> {
-        let sequence: Vec<u64> = rows.cells().iter().map(|cell| *cell as u64).collect();
+    fn learn(&self, _: &Trace, site: &Trace, block: Block<'_>) -> Result<Learnt<Trace>, NotFinite> {
+        let sequence: Vec<u64> = block.rows.cells().iter().map(|cell| *cell as u64).collect();
         match self.poison {
             Some(poison) if sequence.contains(&poison) => Err(NotFinite { quantity: "poison".into() }),
-            _ => Ok(Trace::of(sequence)),
+            _ => {
+                let evidence = block.pace.apply(site, Trace::of(sequence));
+                Ok(Learnt { evidence, progress: Progress::default() })
+            }
         }
     }
 

@@ -31,7 +31,7 @@ pub struct Scored {
 
 /// Writes a score into `out`, in place of what it held.
 ///
-/// A surprisal that is not finite (an event that the model holds to be impossible) is written as the greatest finite number: neither
+/// A surprisal or standard deviation that is not finite (an event that the model holds to be impossible) is written as the greatest finite number: neither
 /// JSON nor those who sum up scores have an infinity.
 pub fn encode_score(
     model_id: &str,
@@ -44,7 +44,8 @@ pub fn encode_score(
 ) {
     out.clear();
     let surprisal = if score.surprisal.is_nan() { f64::MAX } else { score.surprisal.clamp(f64::MIN, f64::MAX) };
-    let score = Score { surprisal, ..*score };
+    let surprisal_sd = if score.surprisal_sd.is_nan() { f64::MAX } else { score.surprisal_sd.min(f64::MAX) };
+    let score = Score { surprisal, surprisal_sd, ..*score };
     match format {
         Format::Json => json(model_id, topic, partition, head, &score, out),
         Format::Protobuf => protobuf(model_id, topic, partition, head, &score, out),
@@ -87,6 +88,9 @@ fn protobuf(model_id: &str, topic: &str, partition: Partition, head: &Head, scor
     if score.step != 0 {
         uint64::encode(10, &score.step, out);
     }
+    if score.surprisal_sd.to_bits() != 0 {
+        double::encode(11, &score.surprisal_sd, out);
+    }
 }
 
 /// The JSON form, to be written. A key that is not UTF-8 goes as Base64.
@@ -104,6 +108,7 @@ struct JsonOut<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp_ms: Option<i64>,
     surprisal: f64,
+    surprisal_sd: f64,
     tail_probability: f64,
     posterior_step: u64,
 }
@@ -124,6 +129,7 @@ fn json(model_id: &str, topic: &str, partition: Partition, head: &Head, score: &
         key_base64: key.and_then(Result::err),
         timestamp_ms: head.timestamp_ms,
         surprisal: score.surprisal,
+        surprisal_sd: score.surprisal_sd,
         tail_probability: score.tail_probability,
         posterior_step: score.step,
     };
@@ -141,6 +147,7 @@ struct JsonIn {
     key_base64: Option<String>,
     timestamp_ms: Option<i64>,
     surprisal: f64,
+    surprisal_sd: f64,
     tail_probability: f64,
     posterior_step: u64,
 }
@@ -158,6 +165,10 @@ pub fn decode_score(bytes: &[u8], format: Format) -> Result<Scored, WireError> {
     };
     if !scored.score.surprisal.is_finite() {
         return Err(field("surprisal", format!("found {}, expected a finite number", scored.score.surprisal)));
+    }
+    let sd = scored.score.surprisal_sd;
+    if !sd.is_finite() || sd < 0.0 {
+        return Err(field("surprisal_sd", format!("found {sd}, expected a finite number from zero up")));
     }
     if !(0.0..=1.0).contains(&scored.score.tail_probability) {
         return Err(field("tail_probability", format!("found {}, expected 0 to 1", scored.score.tail_probability)));
@@ -187,7 +198,12 @@ fn from_json(bytes: &[u8]) -> Result<Scored, WireError> {
         topic: form.topic,
         partition: Partition(form.partition),
         head: Head { offset: Offset(form.offset), timestamp_ms: form.timestamp_ms, key: key.map(Vec::into_boxed_slice) },
-        score: Score { surprisal: form.surprisal, tail_probability: form.tail_probability, step: form.posterior_step },
+        score: Score {
+            surprisal: form.surprisal,
+            surprisal_sd: form.surprisal_sd,
+            tail_probability: form.tail_probability,
+            step: form.posterior_step,
+        },
     })
 }
 
@@ -197,7 +213,12 @@ fn from_protobuf(score: proto::Score) -> Scored {
         topic: score.topic,
         partition: Partition(score.partition),
         head: Head { offset: Offset(score.offset), timestamp_ms: score.timestamp_ms, key: score.key.map(Vec::into_boxed_slice) },
-        score: Score { surprisal: score.surprisal, tail_probability: score.tail_probability, step: score.posterior_step },
+        score: Score {
+            surprisal: score.surprisal,
+            surprisal_sd: score.surprisal_sd,
+            tail_probability: score.tail_probability,
+            step: score.posterior_step,
+        },
     }
 }
 
@@ -220,7 +241,9 @@ mod tests {
                     key: key.map(Into::into),
                 };
                 let tail_probability = [1.0, 1.0 / 3.0, f64::MIN_POSITIVE][index % 3];
-                cases.push((head, Score { surprisal, tail_probability, step: numbers[index % 4].unsigned_abs() }));
+                let surprisal_sd = [0.0, 0.25, f64::MAX][index % 3];
+                let step = numbers[index % 4].unsigned_abs();
+                cases.push((head, Score { surprisal, surprisal_sd, tail_probability, step }));
             }
         }
         cases
@@ -256,6 +279,7 @@ mod tests {
                     surprisal: score.surprisal,
                     tail_probability: score.tail_probability,
                     posterior_step: score.step,
+                    surprisal_sd: score.surprisal_sd,
                 };
                 let mut out = Vec::new();
                 encode_score(model_id, topic, Partition(partition), &head, &score, Format::Protobuf, &mut out);
@@ -271,10 +295,10 @@ mod tests {
     #[test]
     fn the_json_form_is_plain() {
         let head = Head { offset: Offset(9), timestamp_ms: None, key: Some((*b"\xff\xfe").into()) };
-        let score = Score { surprisal: 2.5, tail_probability: 0.25, step: 3 };
+        let score = Score { surprisal: 2.5, surprisal_sd: 0.5, tail_probability: 0.25, step: 3 };
         let mut out = Vec::new();
         encode_score("m", "t", Partition(1), &head, &score, Format::Json, &mut out);
-        let expected = r#"{"schema_version":1,"model_id":"m","topic":"t","partition":1,"offset":9,"key_base64":"//4=","surprisal":2.5,"tail_probability":0.25,"posterior_step":3}"#;
+        let expected = r#"{"schema_version":1,"model_id":"m","topic":"t","partition":1,"offset":9,"key_base64":"//4=","surprisal":2.5,"surprisal_sd":0.5,"tail_probability":0.25,"posterior_step":3}"#;
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
@@ -284,9 +308,12 @@ mod tests {
         let mut out = Vec::new();
         for format in [Format::Json, Format::Protobuf] {
             for (surprisal, written) in [(f64::INFINITY, f64::MAX), (f64::NAN, f64::MAX), (f64::NEG_INFINITY, f64::MIN)] {
-                let score = Score { surprisal, tail_probability: 1.0, step: 0 };
+                let score = Score { surprisal, surprisal_sd: f64::NAN, tail_probability: 1.0, step: 0 };
                 encode_score("m", "t", Partition(0), &head, &score, format, &mut out);
-                assert_eq!(decode_score(&out, format).unwrap().score.surprisal, written);
+                assert_eq!(
+                    decode_score(&out, format).unwrap().score,
+                    Score { surprisal: written, surprisal_sd: f64::MAX, ..score }
+                );
             }
         }
     }

@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub events: u64,
     /// Learning steps taken.
     pub step: u64,
+    /// How far the events' own time had come, in milliseconds since 1970.
+    pub time_ms: Option<i64>,
     /// The evidence.
     pub tensors: Vec<Tensor>,
     /// Columns in words.
@@ -52,8 +54,9 @@ impl Snapshot {
     /// The site that was snapshotted, if it is of `model`'s kind and configuration.
     pub fn site<M: Model>(&self, model: &M) -> Result<Site<M::Evidence>, WireError> {
         let SnapshotHeader { model_id, model_kind, fingerprint, partition, .. } = &self.header;
-        if model_kind != M::KIND {
-            return Err(WireError::ModelKind { model_id: model_id.clone(), found: model_kind.clone(), expected: M::KIND });
+        if model_kind != model.kind() {
+            let (found, expected) = (model_kind.clone(), model.kind());
+            return Err(WireError::ModelKind { model_id: model_id.clone(), found, expected });
         }
         let (found, expected) = (*fingerprint, model.fingerprint());
         if found != expected {
@@ -64,8 +67,8 @@ impl Snapshot {
             partition: *partition,
             source,
         })?;
-        let (covers_to, events, step) = (self.covers_to, self.events, self.step);
-        Ok(Site { evidence, calibrator: self.calibrator.clone(), covers_to, events, step })
+        let Self { covers_to, events, step, time_ms, .. } = *self;
+        Ok(Site { evidence, calibrator: self.calibrator.clone(), covers_to, events, step, time_ms })
     }
 }
 
@@ -89,6 +92,7 @@ pub fn encode_snapshot<E: Evidence>(
         covers_to: site.covers_to.0,
         events: site.events,
         step: site.step,
+        time_ms: site.time_ms,
         created_ms: header.created_ms,
         evidence: site.evidence.tensors().iter().map(tensor_out).collect(),
         columns: columns.iter().map(summary_out).collect(),
@@ -118,6 +122,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Snapshot, WireError> {
         covers_to: Offset(snapshot.covers_to),
         events: snapshot.events,
         step: snapshot.step,
+        time_ms: snapshot.time_ms,
         tensors,
         columns: snapshot.columns.into_iter().map(summary_in).collect::<Result<_, _>>()?,
         calibrator: Calibrator::from_centroids(&calibrator.means, &calibrator.weights, (calibrator.min, calibrator.max))

@@ -301,7 +301,7 @@ mod tests {
         for at in (0..1_500).step_by(20) {
             let posterior = model.posterior(&evidence).expect("finite");
             let block = rows.view().slice(at..at + 20);
-            evidence.add(&model.learn(&posterior, block, (Partition(0), Offset(at as i64))).expect("finite"));
+            evidence.add(&model.news(&posterior, block, (Partition(0), Offset(at as i64))).expect("finite"));
             model.reorganise(&model.nothing(), &mut evidence);
         }
         let posterior = model.posterior(&evidence).expect("finite");

@@ -2,7 +2,7 @@ use super::super::{Assembler, MAX_CHUNK_BYTES, parse_snapshot_key, snapshot_key}
 use super::*;
 use crate::checkpoint::{CheckpointError, Reader};
 use crate::features::RowsView;
-use crate::models::{NotFinite, Part};
+use crate::models::{Block, Learnt, NotFinite, Part, Progress, Surprisal};
 
 /// Evidence of every dtype.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +42,9 @@ impl Model for Rememberer {
     type Evidence = Memory;
     type Posterior = ();
 
-    const KIND: &'static str = "rememberer";
+    fn kind(&self) -> &'static str {
+        "rememberer"
+    }
 
     fn fingerprint(&self) -> u64 {
         self.0
@@ -65,10 +67,10 @@ impl Model for Rememberer {
         Ok(())
     }
 
-    fn score(&self, (): &(), _: RowsView<'_>, _: &mut Vec<f64>) {}
+    fn score(&self, (): &(), _: RowsView<'_>, _: &mut Vec<Surprisal>) {}
 
-    fn learn(&self, (): &(), _: RowsView<'_>, _: (Partition, Offset)) -> Result<Memory, NotFinite> {
-        Ok(self.nothing())
+    fn learn(&self, (): &(), site: &Memory, _: Block<'_>) -> Result<Learnt<Memory>, NotFinite> {
+        Ok(Learnt { evidence: site.clone(), progress: Progress::default() })
     }
 
     fn active(&self, _: &()) -> usize {
@@ -87,7 +89,7 @@ impl Model for Rememberer {
 fn header(partition: i32) -> SnapshotHeader {
     SnapshotHeader {
         model_id: "möd/el".into(),
-        model_kind: Rememberer::KIND.into(),
+        model_kind: "rememberer".into(),
         fingerprint: u64::MAX - 1,
         topic: "events".into(),
         partition: Partition(partition),
@@ -104,7 +106,7 @@ fn site(seed: u64) -> Site<Memory> {
         births: vec![i64::MIN, -1, 0, i64::MAX],
         words: vec![String::new(), "é😀".into(), "a".repeat(300)],
     };
-    Site { evidence, calibrator, covers_to: Offset(seed as i64 + 5), events: seed, step: 3 }
+    Site { evidence, calibrator, covers_to: Offset(seed as i64 + 5), events: seed, step: 3, time_ms: Some(-(seed as i64)) }
 }
 
 fn columns() -> Vec<ColumnSummary> {
