@@ -86,7 +86,7 @@ pub fn wishart_dof(gap: f64, dim: usize) -> Option<f64> {
 pub fn dirichlet_concentrations(expected_ln: &[f64]) -> Option<Vec<f64>> {
     // By Jensen's inequality the exponentials of E ln θ add up to less than E Σ θ = 1.
     let below: f64 = expected_ln.iter().map(|ln| ln.exp()).sum();
-    if expected_ln.len() < 2 || !(below < 1.0) || expected_ln.iter().any(|ln| !ln.is_finite()) {
+    if expected_ln.len() < 2 || below >= 1.0 || expected_ln.iter().any(|ln| !ln.is_finite()) {
         return None;
     }
     let concentrations = |sum: f64| {

@@ -51,8 +51,8 @@ impl Ellipse {
         let dim = belief.dim();
         let factor = Triangle::cholesky(&belief.scatter)?;
         let inverse = factor.inverse();
-        let row = |i| inverse.row(i).iter().copied().chain(std::iter::repeat_n(0.0, dim - 1 - i));
-        let whitening = (0..dim).flat_map(row).collect();
+        let mut whitening = vec![0.0; dim * dim];
+        (0..dim).for_each(|i| whitening[i * dim..][..=i].copy_from_slice(inverse.row(i)));
         // Columns that are not live are read as standard normal, so the marginal of the others is at hand.
         let still = || (0..dim).filter(|d| !live[*d]);
         let (dof, dim) = (belief.dof - still().count() as f64, dim - still().count());
