@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::{Cli, Command, status};
 use crate::codec::wire;
-use crate::config::{self, Config, ConfigError, KafkaConfig, ScoresFormat};
+use crate::config::{self, Config, ConfigError, DeletedEvents, KafkaConfig, ScoresFormat};
 use crate::device::DeviceError;
 use crate::engine::EngineError;
 use crate::models::mixture::MixtureError;
@@ -127,6 +127,7 @@ fn stream_settings(model_id: &str, config: &KafkaConfig) -> kafka::Settings {
             config::Start::Earliest => kafka::Start::Earliest,
             config::Start::Latest => kafka::Start::Latest,
         },
+        static_membership: config.static_membership,
         transaction_timeout: config.transaction_timeout,
         session_timeout: config.session_timeout,
         create_topics: config.create_topics,
@@ -141,6 +142,7 @@ fn loop_settings(model_id: &str, config: &KafkaConfig) -> pipeline::Settings {
     pipeline::Settings {
         model_id: model_id.into(),
         topic: config.events.clone(),
+        skip_deleted: config.deleted_events == DeletedEvents::Skip,
         commit_interval: config.commit_interval,
         commit_max_events: config.commit_max_events,
         snapshot_interval: config.snapshot_interval,
