@@ -28,7 +28,7 @@ use crate::telemetry::http::HttpError;
 use crate::telemetry::logs::{self, LogError};
 use crate::telemetry::metrics::MetricsError;
 
-use model::model;
+pub use model::model;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
