@@ -9,6 +9,7 @@ mod evaluation;
 mod inspect;
 mod model;
 mod report;
+mod sample;
 mod scoreboard;
 mod service;
 
@@ -108,6 +109,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
         Command::Run(arguments) => service::run(&Config::load(&arguments.config)?),
         Command::Check(arguments) => service::check(&Config::load(&arguments.config)?, &arguments.config),
         Command::Inspect(arguments) => inspect::run(&Config::load(&arguments.config)?, arguments.json),
+        Command::Sample(arguments) => sample::run(&Config::load(&arguments.config)?, &arguments),
         Command::Backtest(arguments) => backtest::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Scoreboard(arguments) => scoreboard::run(&arguments.data, &arguments.output),

@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bytes = std::fs::read(file)?;
     let (cells, rest) = bytes.as_chunks();
     let mut cells: Vec<f64> = cells.iter().map(|cell| f64::from_le_bytes(*cell)).collect();
-    if !rest.is_empty() || cells.is_empty() || cells.len() % schema.width() != 0 {
+    if !rest.is_empty() || cells.is_empty() || !cells.len().is_multiple_of(schema.width()) {
         return Err(format!("{file}: {} bytes are not rows of {} numbers", bytes.len(), schema.width()).into());
     }
     let mut rows = Rows::new(schema.width());
