@@ -2,7 +2,7 @@
 #   make demo    the main job, on an embedded broker, with real data      make test         all tests, against a real Kafka
 #   make bench   Criterion and end-to-end benchmarks                      make bench-peers  against Python peers
 #   make scoreboard DATA=dir   ranking quality on a folder of data sets   make lint         formatting and clippy
-#   make cuda    the build for NVIDIA GPUs, on any machine
+#   make cuda    the build for NVIDIA GPUs, on any machine                make check-cuda   clippy on its code
 
 CARGO ?= cargo
 DATA ?= data
@@ -16,7 +16,7 @@ CUDA_STUBS := $(CUDA_TOOLKIT)/lib/stubs
 CUDA_BUILD := CUDA_HOME=$(abspath $(CUDA_TOOLKIT)) NVCC=$(abspath $(CUDA_TOOLKIT))/bin/nvcc \
 	CUDA_COMPUTE_CAP=$(CUDA_COMPUTE_CAP) CUDARC_CUDA_VERSION=13000
 
-.PHONY: demo test lint bench bench-peers scoreboard build cuda kafka clean
+.PHONY: demo test lint bench bench-peers scoreboard build cuda check-cuda kafka clean
 
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
@@ -65,6 +65,11 @@ $(CUDA_TOOLKIT)/lib/libcudart.a: deploy/cuda/stubs.py Cargo.lock $(CUDA_TOOLKIT)
 	CARGO=$(CARGO) $(PYTHON) $< $(CUDA_STUBS)
 	ln -sf libcudart_static.a $@
 	@touch $@
+
+# Into a folder of its own, because what the stub of nvcc leaves behind must never be linked.
+check-cuda: rust
+	NVCC=$(CURDIR)/deploy/cuda/nvcc-stub CUDA_COMPUTE_CAP=$(CUDA_COMPUTE_CAP) CUDARC_CUDA_VERSION=13000 \
+		$(CARGO) clippy --features cuda --all-targets --target-dir target/check-cuda -- -D warnings
 
 clean:
 	$(CARGO) clean
