@@ -3,6 +3,7 @@
 #   make bench   Criterion and end-to-end benchmarks                      make bench-peers  against Python peers
 #   make scoreboard DATA=dir   ranking quality on a folder of data sets   make lint         formatting and clippy
 #   make cuda    the build for NVIDIA GPUs, on any machine                make check-cuda   clippy on its code
+#   make test-cuda   the arithmetic against its reference, on a GPU if LD_LIBRARY_PATH leads to NVIDIA's libraries
 
 CARGO ?= cargo
 DATA ?= data
@@ -16,7 +17,7 @@ CUDA_STUBS := $(CUDA_TOOLKIT)/lib/stubs
 CUDA_BUILD := CUDA_HOME=$(abspath $(CUDA_TOOLKIT)) NVCC=$(abspath $(CUDA_TOOLKIT))/bin/nvcc \
 	CUDA_COMPUTE_CAP=$(CUDA_COMPUTE_CAP) CUDARC_CUDA_VERSION=13000
 
-.PHONY: demo test lint bench bench-peers scoreboard build cuda check-cuda kafka clean
+.PHONY: demo test lint bench bench-peers scoreboard build cuda test-cuda check-cuda kafka clean
 
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
@@ -52,6 +53,10 @@ cuda: rust $(CUDA_TOOLKIT)/lib/libcudart.a
 	@echo "Built $(CUDA)/release/surprisal. It needs a driver of series 580 or later, which brings libcuda.so.1, and a folder on LD_LIBRARY_PATH"
 	@echo "with libcublas.so.13, libcublasLt.so.13 and libcurand.so.10 (CUDA 13, or the wheels that PyTorch depends on). Where there is no GPU,"
 	@echo "it starts with LD_LIBRARY_PATH=$(CUDA_STUBS) and does its arithmetic on the processor."
+
+test-cuda: rust $(CUDA_TOOLKIT)/lib/libcudart.a
+	LD_LIBRARY_PATH=$${LD_LIBRARY_PATH:-$(abspath $(CUDA_STUBS))} $(CUDA_BUILD) \
+		$(CARGO) test --release --features cuda --target-dir $(CUDA) --lib --test kernels $(ARGS) -- --show-output
 
 $(CUDA_TOOLKIT)/bin/nvcc: deploy/cuda/requirements.txt
 	$(call need,$(PYTHON),install Python 3.9 or later with pip)
