@@ -9,6 +9,7 @@ mod evaluation;
 mod inspect;
 mod model;
 mod report;
+mod sample;
 mod scoreboard;
 mod service;
 
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::{Cli, Command, status};
 use crate::codec::wire;
-use crate::config::{self, Config, ConfigError, KafkaConfig, ScoresFormat};
+use crate::config::{self, Config, ConfigError, DeletedEvents, KafkaConfig, ScoresFormat};
 use crate::device::DeviceError;
 use crate::engine::EngineError;
 use crate::models::mixture::MixtureError;
@@ -28,7 +29,7 @@ use crate::telemetry::http::HttpError;
 use crate::telemetry::logs::{self, LogError};
 use crate::telemetry::metrics::MetricsError;
 
-use model::model;
+pub use model::model;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +109,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
         Command::Run(arguments) => service::run(&Config::load(&arguments.config)?),
         Command::Check(arguments) => service::check(&Config::load(&arguments.config)?, &arguments.config),
         Command::Inspect(arguments) => inspect::run(&Config::load(&arguments.config)?, arguments.json),
+        Command::Sample(arguments) => sample::run(&Config::load(&arguments.config)?, &arguments),
         Command::Backtest(arguments) => backtest::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Scoreboard(arguments) => scoreboard::run(&arguments.data, &arguments.output),
@@ -127,6 +129,7 @@ fn stream_settings(model_id: &str, config: &KafkaConfig) -> kafka::Settings {
             config::Start::Earliest => kafka::Start::Earliest,
             config::Start::Latest => kafka::Start::Latest,
         },
+        static_membership: config.static_membership,
         transaction_timeout: config.transaction_timeout,
         session_timeout: config.session_timeout,
         create_topics: config.create_topics,
@@ -141,6 +144,7 @@ fn loop_settings(model_id: &str, config: &KafkaConfig) -> pipeline::Settings {
     pipeline::Settings {
         model_id: model_id.into(),
         topic: config.events.clone(),
+        skip_deleted: config.deleted_events == DeletedEvents::Skip,
         commit_interval: config.commit_interval,
         commit_max_events: config.commit_max_events,
         snapshot_interval: config.snapshot_interval,

@@ -9,8 +9,9 @@ pub mod mixture;
 use std::fmt::Debug;
 
 use crate::checkpoint::{CheckpointError, Tensor};
-use crate::features::RowsView;
+use crate::features::{Rows, RowsView};
 use crate::inference::rule::Pace;
+use crate::noise::Noise;
 use crate::record::{Offset, Partition};
 
 pub use any::AnyModel;
@@ -170,6 +171,13 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
     /// KL(q(θ) ‖ p(θ)) in nats, where it has a closed form.
     fn divergence(&self, posterior: &Self::Posterior) -> Option<f64> {
         let _ = posterior;
+        None
+    }
+
+    /// Events drawn from the predictive, `x ~ ∫ p(x | θ) q(θ) dθ`, by a model that can; one that describes a column given the others
+    /// can't.
+    fn sample(&self, posterior: &Self::Posterior, noise: Noise, count: usize) -> Option<Rows> {
+        let _ = (posterior, noise, count);
         None
     }
 
