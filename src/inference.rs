@@ -2,4 +2,6 @@
 //!
 //! The rule and its forgetting, estimators of the evidence lower bound, and optimisers for models whose statistics have no closed form.
 
+pub mod likelihood;
+pub mod quadrature;
 pub mod rule;
