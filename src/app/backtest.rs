@@ -5,8 +5,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use super::{AppError, ModelOf};
 use super::report::Report;
+use super::{AppError, ModelOf};
 use crate::cli::BacktestArgs;
 use crate::config::{Config, ModelConfig};
 use crate::engine::{Engine, Learning, Refused, Score};

@@ -17,7 +17,7 @@ pub fn run(config: &Config, arguments: &SampleArgs, model_of: ModelOf<'_>) -> Re
     let (_, evidence) = inspect::committed(config, &model)?;
     let posterior = model.posterior(&evidence).map_err(crate::engine::EngineError::from)?;
     let Some(rows) = model.sample(&posterior, Noise::new(arguments.seed), arguments.count) else {
-        return Err(AppError::Unusable(format!("a {} has no events to draw from", model.kind())));
+        return Err(AppError::Unusable(format!("the model `{}` has no events to draw from", model.kind())));
     };
     let mut out = io::stdout().lock();
     for index in 0..rows.len() {
