@@ -5,6 +5,7 @@
 
 pub mod elbo;
 pub mod likelihood;
+pub mod mean_field;
 pub mod optimiser;
 pub mod quadrature;
 pub mod rule;

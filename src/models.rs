@@ -4,6 +4,7 @@
 //! Models know nothing of Kafka, clocks, files or threads.
 
 pub mod any;
+pub mod mean_field;
 pub mod mixture;
 
 use std::fmt::Debug;
