@@ -5,6 +5,10 @@
 
 pub mod any;
 pub mod mixture;
+pub mod regression;
+mod standard;
+mod vocabulary;
+mod words;
 
 use std::fmt::Debug;
 
@@ -15,6 +19,7 @@ use crate::noise::Noise;
 use crate::record::{Offset, Partition};
 
 pub use any::AnyModel;
+pub use standard::Standard;
 
 /// What data say about a model's parameters: natural parameters, which add.
 ///

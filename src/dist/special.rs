@@ -35,6 +35,18 @@ pub fn stirling_error(x: f64) -> f64 {
     (1.0 / 12.0 - y * (1.0 / 360.0 - y * (1.0 / 1260.0 - y * (1.0 / 1680.0 - y / 1188.0)))) / x
 }
 
+/// `ψ₁(x) = ψ₀'(x)` for x > 0, by the same recurrence and its asymptotic series.
+pub fn trigamma(x: f64) -> f64 {
+    let (mut shifted, mut sum) = (x, 0.0);
+    while shifted < ASYMPTOTIC {
+        sum += 1.0 / (shifted * shifted);
+        shifted += 1.0;
+    }
+    let y = 1.0 / (shifted * shifted);
+    let series = 1.0 / 6.0 - y * (1.0 / 30.0 - y * (1.0 / 42.0 - y * (1.0 / 30.0 - y * 5.0 / 66.0)));
+    sum + (1.0 + 0.5 / shifted + series * y) / shifted
+}
+
 /// The Poisson deviance `x ln(x / m) + m − x` for x, m > 0, without cancellation where x is near m (Loader 2000, `bd0`).
 pub fn deviance(x: f64, m: f64) -> f64 {
     if (x - m).abs() >= 0.1 * (x + m) {
