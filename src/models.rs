@@ -6,6 +6,10 @@
 pub mod any;
 pub mod mean_field;
 pub mod mixture;
+pub mod regression;
+mod standard;
+mod vocabulary;
+mod words;
 
 use std::fmt::Debug;
 
@@ -17,6 +21,7 @@ use crate::record::{Offset, Partition};
 
 pub use crate::inference::NotFinite;
 pub use any::AnyModel;
+pub use standard::Standard;
 
 /// What data say about a model's parameters: natural parameters, which add.
 ///

@@ -11,13 +11,13 @@ use super::kernel::{self, Gaussians, Matrix, Students};
 use super::prior::Prior;
 use super::statistics::{Moments, Numbers, Statistics};
 use super::tensor::{ExpectationTensors, PredictiveTensors};
-use super::vocabulary::Vocabulary;
 use crate::dist::beta::Beta;
 use crate::dist::dirichlet;
 use crate::dist::family::ExponentialFamily;
 use crate::dist::normal_gamma::NormalGamma;
 use crate::dist::special::{LN_TAU, digamma, ln_gamma_half_step};
 use crate::models::NotFinite;
+use crate::models::vocabulary::Vocabulary;
 
 /// Share of all events that is held by components not known, at most.
 const MOST_UNKNOWN: f64 = 1.0 / 3.0;
