@@ -9,7 +9,7 @@ use nalgebra::{DMatrix, DVector};
 
 use super::family::{ExponentialFamily, NoMember};
 use super::solve::wishart_dof;
-use super::special::{LN_TAU, deviance, digamma, ln_gamma, ln_gamma_excess};
+use super::special::{LN_TAU, deviance, digamma, ln_gamma, ln_gamma_excess, trigamma};
 pub use super::triangle::NotPositiveDefinite;
 use super::triangle::Triangle;
 
@@ -103,6 +103,13 @@ impl Factored {
         peak - 0.5 * scale - 0.5 * (dof + dim) * tail
     }
 
+    /// `Var ln N(x; μ, Λ⁻¹)`: see [`log_density_variance`].
+    pub fn log_density_variance(&self, x: &DVector<f64>) -> f64 {
+        let NormalWishart { strength, dof, .. } = self.belief;
+        let trigammas = halves(dof, self.belief.dim()).map(trigamma).sum();
+        log_density_variance(strength, dof, self.belief.dim(), trigammas, self.square(x))
+    }
+
     /// `(x − m)ᵀ Ψ⁻¹ (x − m)`.
     fn square(&self, x: &DVector<f64>) -> f64 {
         self.whitening.square((x - &self.belief.mean).as_slice())
@@ -178,6 +185,17 @@ impl ExponentialFamily for Factored {
         let below = self.whitening.times(&other.factor).square_below_diagonal();
         0.5 * (means + own.dof * below) + precisions.sum::<f64>()
     }
+}
+
+/// `Var ln N(x; μ, Λ⁻¹)` in `dim` dimensions: `¼ (Σ_i ψ₁((ν − i)/2) − 4q + 2νq² + 4νq/κ + 2 dim/κ²)`, i from 0, where
+/// `q = (x − m)ᵀ Ψ⁻¹ (x − m)` is `square` and the sum is `trigammas`.
+///
+/// With `μ = m + (κΛ)^(−½) z` it is `¼ Var(ln|Λ| − (x − m)ᵀΛ(x − m) + 2(x − m)ᵀΛ^½ z/√κ − zᵀz/κ)`. `(x − m)ᵀΛ(x − m)` is q times
+/// a χ² with ν degrees of freedom, and its covariance with `ln|Λ|` is 2q.
+pub fn log_density_variance(strength: f64, dof: f64, dim: usize, trigammas: f64, square: f64) -> f64 {
+    // Held below this, so that its square stays finite.
+    let q = square.min(1e150);
+    0.25 * (trigammas + q * (2.0 * dof * q + 4.0 * (dof / strength - 1.0)) + 2.0 * dim as f64 / strength / strength)
 }
 
 /// `(ν − i)/2`, i from 0.
