@@ -108,6 +108,9 @@ fn mixture(criterion: &mut Criterion) {
         let (posterior, evidence) = stream(&model, rows(64 * 1024).view());
         assert_eq!(evidence.components().count(), COMPONENTS, "the clusters are found");
         let nothing = model.nothing();
+        let mut group = criterion.benchmark_group(format!("mixture/{name}"));
+        group.bench_function(BenchmarkId::new("divergence", 1), |bencher| bencher.iter(|| model.divergence(&posterior)));
+        group.finish();
         for batch in [256, 32] {
             let rows = rows(batch);
             let mut group = criterion.benchmark_group(format!("mixture/{name}"));

@@ -46,6 +46,18 @@ impl NormalWishart {
         self.dof - self.dim() as f64 + 1.0
     }
 
+    /// `A`, as [`Factored`] has it, for those who ask nothing else.
+    pub fn log_normaliser(&self) -> Result<f64, NotPositiveDefinite> {
+        Ok(self.log_normaliser_of(&Triangle::cholesky(&self.scatter)?))
+    }
+
+    /// `A`, with the factor of the scatter.
+    fn log_normaliser_of(&self, factor: &Triangle) -> f64 {
+        let dim = self.dim();
+        let halved = factor.ln_square_determinant() - dim as f64 * LN_2;
+        ln_multigamma(0.5 * self.dof, dim) - 0.5 * self.dof * halved - 0.5 * dim as f64 * self.strength.ln()
+    }
+
     /// With the factor of its scatter, which most questions need.
     pub fn factored(self) -> Result<Factored, NotPositiveDefinite> {
         let factor = Triangle::cholesky(&self.scatter)?;
@@ -158,10 +170,7 @@ impl ExponentialFamily for Factored {
 
     /// `A = ln Γ_dim(ν/2) − (ν/2) ln|Ψ/2| − (dim/2) ln κ`. The marginal likelihood of n vectors is `(2π)^(−n·dim/2) exp(A' − A)`.
     fn log_normaliser(&self) -> f64 {
-        let NormalWishart { strength, dof, .. } = self.belief;
-        let dim = self.belief.dim();
-        let halved = self.factor.ln_square_determinant() - dim as f64 * LN_2;
-        ln_multigamma(0.5 * dof, dim) - 0.5 * dof * halved - 0.5 * dim as f64 * strength.ln()
+        self.belief.log_normaliser_of(&self.factor)
     }
 
     /// For the means `½ (dim (κ'/κ − 1 − ln(κ'/κ)) + κ'ν (m − m')ᵀ Ψ⁻¹ (m − m'))`, and for the precisions
