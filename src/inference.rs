@@ -5,8 +5,10 @@
 
 pub mod cubature;
 pub mod elbo;
+pub mod layers;
 pub mod likelihood;
 pub mod mean_field;
+pub mod newton;
 pub mod optimiser;
 pub mod quadrature;
 pub mod rule;

@@ -4,10 +4,13 @@
 //! Models know nothing of Kafka, clocks, files or threads.
 
 pub mod any;
+mod inputs;
 pub mod mean_field;
 pub mod mixture;
+mod pool;
 pub mod regression;
 mod standard;
+pub mod vae;
 mod vocabulary;
 mod words;
 

@@ -3,8 +3,10 @@
 use super::AppError;
 use crate::config::{self, ModelConfig, ModelKind};
 use crate::features::{Schema, Task};
+use crate::inference::optimiser::Optimiser;
 use crate::models::mixture::{self, Mixture};
 use crate::models::regression::{LinearRegression, RegressionConfig, RegressionError};
+use crate::models::vae::{self, Vae};
 use crate::models::{AnyModel, Model};
 
 /// The configured model.
@@ -12,6 +14,7 @@ pub fn model(schema: &Schema, config: &ModelConfig) -> Result<AnyModel, AppError
     match config.kind {
         ModelKind::Mixture => mixture(schema, config).map(AnyModel::new),
         ModelKind::LinearRegression => regression(schema, config, LinearRegression::new),
+        ModelKind::Vae => vae(schema, config).map(AnyModel::new),
         other => Err(AppError::Unusable(format!("a {} is not there", other.name()))),
     }
 }
@@ -35,6 +38,13 @@ fn mixture(schema: &Schema, config: &ModelConfig) -> Result<Mixture, AppError> {
         Some(device) => mixture.on(device),
         None => mixture,
     })
+}
+
+fn vae(schema: &Schema, config: &ModelConfig) -> Result<Vae, AppError> {
+    let config::VaeConfig { latent, hidden, samples, inner_steps, learning_rate } = config.vae.clone();
+    let defaults = vae::VaeConfig::default();
+    let encoder = Optimiser { rate: learning_rate, ..defaults.encoder };
+    Vae::new(schema, vae::VaeConfig { latent, hidden, samples, inner_steps, encoder, ..defaults }).map_err(AppError::model)
 }
 
 /// A regression, made by `make`.

@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::engine::Learning;
 use crate::features::{Kind, Schema, Task};
 use crate::inference::rule::{Population, Rule};
-use crate::models::{mixture, regression};
+use crate::models::{mixture, regression, vae};
 
 /// `[model]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -47,6 +47,8 @@ pub struct ModelConfig {
     pub mixture: MixtureConfig,
     /// `[model.regression]`.
     pub regression: RegressionConfig,
+    /// `[model.vae]`.
+    pub vae: VaeConfig,
 }
 
 impl Default for ModelConfig {
@@ -66,6 +68,7 @@ impl Default for ModelConfig {
             inputs: None,
             mixture: MixtureConfig::default(),
             regression: RegressionConfig::default(),
+            vae: VaeConfig::default(),
         }
     }
 }
@@ -271,5 +274,33 @@ pub struct RegressionConfig {
 impl Default for RegressionConfig {
     fn default() -> Self {
         Self { prior_scale: regression::RegressionConfig::default().prior_scale }
+    }
+}
+
+/// `[model.vae]`: the variational autoencoder.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct VaeConfig {
+    /// Dimensions of the space that events are placed in, 1 to 1024. Default: 8.
+    #[serde(deserialize_with = "values::whole::<_, 1, 1024>")]
+    pub latent: usize,
+    /// Units of each hidden layer of the encoder, 1 to 4096; the decoder has the same in reverse; with none it is linear. Default: `[64]`.
+    #[serde(deserialize_with = "values::widths")]
+    pub hidden: Vec<usize>,
+    /// Draws that a score is the mean of, 1 to 1024. Default: 16.
+    #[serde(deserialize_with = "values::whole::<_, 1, 1024>")]
+    pub samples: usize,
+    /// Steps of the encoder a block, 1 to 1024. Default: 4.
+    #[serde(deserialize_with = "values::whole::<_, 1, 1024>")]
+    pub inner_steps: usize,
+    /// Learning rate of the encoder (Adam). Above 0. Default: 0.003.
+    #[serde(deserialize_with = "values::positive")]
+    pub learning_rate: f64,
+}
+
+impl Default for VaeConfig {
+    fn default() -> Self {
+        let vae::VaeConfig { latent, hidden, samples, inner_steps, encoder, .. } = vae::VaeConfig::default();
+        Self { latent, hidden, samples, inner_steps, learning_rate: encoder.rate }
     }
 }

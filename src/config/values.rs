@@ -104,6 +104,17 @@ pub(super) fn whole<'de, D: Deserializer<'de>, const LOW: usize, const HIGH: usi
     deserializer.deserialize_i64(Whole { low: LOW, high: HIGH, unit: "" })
 }
 
+/// Widths of a network's layers.
+pub(super) fn widths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<usize>, D::Error> {
+    let expected = "whole numbers from 1 to 4096, 8 of them at most";
+    let widths = Vec::<i64>::deserialize(deserializer)?;
+    match widths.iter().find(|width| !(1..=4096).contains(*width)) {
+        Some(wrong) => Err(D::Error::invalid_value(Unexpected::Signed(*wrong), &expected)),
+        None if widths.len() > 8 => Err(D::Error::invalid_length(widths.len(), &expected)),
+        None => Ok(widths.into_iter().map(|width| width as usize).collect()),
+    }
+}
+
 /// A number above 0, at most 1000.
 pub(super) fn up_to_a_thousand<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let accept = |value: f64| (value > 0.0 && value <= 1000.0).then_some(value);

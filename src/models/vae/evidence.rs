@@ -1,0 +1,166 @@
+//! What a partition's events say: about the decoder, the encoder's weights, the columns' units, their noise, and which texts there are.
+
+use std::collections::BTreeMap;
+
+use super::Vae;
+use super::columns::{Column, Likelihood};
+use crate::checkpoint::{CheckpointError, Reader, Tensor};
+use crate::features::Schema;
+use crate::inference::newton::Site;
+use crate::inference::optimiser::State;
+use crate::models::mixture::statistics::Moments;
+use crate::models::{ColumnSummary, Evidence};
+
+/// Evidence of an autoencoder: everything adds, in the data's own units where it is about data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VaeEvidence {
+    /// Effective number of events.
+    pub(super) events: f64,
+    /// Of each of the design's numbers, where it is there.
+    pub(super) inputs: Vec<Moments>,
+    /// Of each column's values, where they are numbers, counts or booleans; of a category how many there were.
+    pub(super) columns: Vec<Moments>,
+    /// How often each column was missing.
+    pub(super) missing: Vec<f64>,
+    /// Squared distances of numbers from what was expected, as far as not faded: number and sum.
+    pub(super) residuals: Vec<[f64; 2]>,
+    /// How often each text has come, for each category.
+    pub(super) texts: Vec<BTreeMap<String, f64>>,
+    /// About the decoder's weights.
+    pub(super) decoder: Site,
+    /// The encoder's weights, weighed by events: their mean over partitions is what is used.
+    pub(super) encoder: Vec<f64>,
+    /// What its optimiser remembers; only a partition's own is of use.
+    pub(super) optimiser: State<f64>,
+}
+
+impl VaeEvidence {
+    /// Of no events.
+    pub(super) fn nothing(vae: &Vae) -> Self {
+        let of_kind = |wanted: fn(&Likelihood) -> bool| vae.columns.iter().filter(|column| wanted(&column.likelihood)).count();
+        let parameters = vae.encoder.parameters();
+        Self {
+            events: 0.0,
+            inputs: vec![Moments::default(); vae.inputs.width()],
+            columns: vec![Moments::default(); vae.columns.len()],
+            missing: vec![0.0; vae.columns.len()],
+            residuals: vec![[0.0; 2]; of_kind(|likelihood| matches!(likelihood, Likelihood::Normal { .. }))],
+            texts: vec![BTreeMap::new(); of_kind(|likelihood| matches!(likelihood, Likelihood::Softmax { .. }))],
+            decoder: Site::nothing(vae.decoder.parameters()),
+            encoder: vec![0.0; parameters],
+            optimiser: vae.config.encoder.start(parameters),
+        }
+    }
+
+    /// Whether all numbers are finite.
+    pub(super) fn is_finite(&self) -> bool {
+        let moments = |m: &Moments| m.count.is_finite() && m.mean.is_finite() && m.scatter.is_finite();
+        self.inputs.iter().chain(&self.columns).all(moments)
+            && self.residuals.iter().flatten().chain(&self.encoder).all(|x| x.is_finite())
+            && self.decoder.is_finite()
+    }
+
+    /// A column in words.
+    pub(super) fn summary(&self, schema: &Schema, index: usize, column: &Column) -> ColumnSummary {
+        let of = &schema.columns()[column.cell];
+        let (moments, category) = (self.columns[index], matches!(column.likelihood, Likelihood::Softmax { .. }));
+        let measured = moments.count > 0.0 && !category;
+        ColumnSummary {
+            name: of.name.clone(),
+            kind: of.kind.name(),
+            observed: moments.count,
+            missing: self.missing[index],
+            mean: measured.then_some(moments.mean),
+            standard_deviation: (measured && column.likelihood != Likelihood::Bernoulli)
+                .then(|| (moments.scatter / moments.count).sqrt()),
+            distinct: category.then(|| self.texts[column.rank].len()),
+        }
+    }
+
+    /// The evidence that [`Evidence::tensors`] has written down.
+    pub(super) fn restore(vae: &Vae, tensors: &[Tensor]) -> Result<Self, CheckpointError> {
+        let reader = Reader(tensors);
+        let mut evidence = Self::nothing(vae);
+        let moments = |name: &str, count: usize| -> Result<Vec<Moments>, CheckpointError> {
+            let rows = reader.f64(name, &[count, 3])?.chunks_exact(3);
+            Ok(rows.map(|row| Moments { count: row[0], mean: row[1], scatter: row[2] }).collect())
+        };
+        evidence.inputs = moments("inputs", evidence.inputs.len())?;
+        evidence.columns = moments("columns", evidence.columns.len())?;
+        evidence.missing = reader.f64("missing", &[evidence.missing.len()])?.to_vec();
+        let residuals = reader.f64("residuals", &[evidence.residuals.len(), 2])?;
+        evidence.residuals = residuals.chunks_exact(2).map(|row| [row[0], row[1]]).collect();
+        for (index, texts) in evidence.texts.iter_mut().enumerate() {
+            let names = reader.text(&format!("texts.{index}"))?;
+            let counts = reader.f64(&format!("texts.{index}.events"), &[names.len()])?;
+            *texts = names.iter().cloned().zip(counts.iter().copied()).collect();
+        }
+        let (decoder, encoder) = (evidence.decoder.shift.len(), evidence.encoder.len());
+        evidence.decoder.curvature = reader.f64("decoder.curvature", &[decoder])?.to_vec();
+        evidence.decoder.shift = reader.f64("decoder.shift", &[decoder])?.to_vec();
+        evidence.encoder = reader.f64("encoder", &[encoder])?.to_vec();
+        evidence.optimiser.first = reader.f64("encoder.first", &[evidence.optimiser.first.len()])?.to_vec();
+        evidence.optimiser.second = reader.f64("encoder.second", &[evidence.optimiser.second.len()])?.to_vec();
+        let steps = reader.i64("encoder.steps", &[2])?;
+        (evidence.optimiser.steps, evidence.optimiser.clipped) = (steps[0].unsigned_abs(), steps[1].unsigned_abs());
+        let sums = reader.f64("sums", &[2])?;
+        (evidence.events, evidence.decoder.weight) = (sums[0], sums[1]);
+        Ok(evidence)
+    }
+}
+
+impl Evidence for VaeEvidence {
+    fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        let moments = self.inputs.iter_mut().chain(&mut self.columns).zip(other.inputs.iter().chain(&other.columns));
+        moments.for_each(|(sum, more)| sum.add(more));
+        let sums = self.missing.iter_mut().chain(self.residuals.iter_mut().flatten()).chain(&mut self.encoder);
+        let more = other.missing.iter().chain(other.residuals.iter().flatten()).chain(&other.encoder);
+        sums.zip(more).for_each(|(sum, more)| *sum += more);
+        for (texts, more) in self.texts.iter_mut().zip(&other.texts) {
+            more.iter().for_each(|(text, count)| *texts.entry(text.clone()).or_default() += count);
+        }
+        self.decoder.add(&other.decoder);
+    }
+
+    fn scale(&mut self, factor: f64) {
+        self.events *= factor;
+        for moments in self.inputs.iter_mut().chain(&mut self.columns) {
+            moments.count *= factor;
+            moments.scatter *= factor;
+        }
+        let sums = self.missing.iter_mut().chain(self.residuals.iter_mut().flatten()).chain(&mut self.encoder);
+        sums.chain(self.texts.iter_mut().flat_map(BTreeMap::values_mut)).for_each(|sum| *sum *= factor);
+        self.decoder.scale(factor);
+    }
+
+    fn events(&self) -> f64 {
+        self.events
+    }
+
+    fn tensors(&self) -> Vec<Tensor> {
+        let moments = |name: &str, of: &[Moments]| {
+            Tensor::f64(name, &[of.len(), 3], of.iter().flat_map(|m| [m.count, m.mean, m.scatter]).collect())
+        };
+        let list = |name: &str, values: &[f64]| Tensor::f64(name, &[values.len()], values.to_vec());
+        let mut tensors = vec![
+            moments("inputs", &self.inputs),
+            moments("columns", &self.columns),
+            list("missing", &self.missing),
+            Tensor::f64("residuals", &[self.residuals.len(), 2], self.residuals.as_flattened().to_vec()),
+            list("decoder.curvature", &self.decoder.curvature),
+            list("decoder.shift", &self.decoder.shift),
+            list("encoder", &self.encoder),
+            list("encoder.first", &self.optimiser.first),
+            list("encoder.second", &self.optimiser.second),
+            Tensor::i64("encoder.steps", &[2], vec![self.optimiser.steps as i64, self.optimiser.clipped as i64]),
+            list("sums", &[self.events, self.decoder.weight]),
+        ];
+        for (index, texts) in self.texts.iter().enumerate() {
+            tensors.push(Tensor::text(format!("texts.{index}"), texts.keys().cloned().collect()));
+            let counts: Vec<f64> = texts.values().copied().collect();
+            tensors.push(Tensor::f64(format!("texts.{index}.events"), &[counts.len()], counts));
+        }
+        tensors
+    }
+}

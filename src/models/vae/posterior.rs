@@ -1,0 +1,95 @@
+//! q(θ) of an autoencoder with what scoring and learning need of it, computed once a block.
+
+use std::sync::OnceLock;
+
+use super::Vae;
+use super::columns::{Likelihood, Texts};
+use super::evidence::VaeEvidence;
+use crate::inference::layers::{Parameters, Sampled};
+use crate::inference::newton::Normal;
+use crate::models::NotFinite;
+use crate::models::inputs::Units;
+use crate::models::pool::Loan;
+
+/// The least noise variance, in units of the column's own: below it, single precision is the noise.
+const LEAST_NOISE: f64 = 1e-6;
+
+/// What is believed.
+#[derive(Debug)]
+pub struct VaePosterior {
+    pub(super) units: Units,
+    /// Noise variance of each number, in its units.
+    pub(super) noise: Vec<f64>,
+    /// Log mean of each count.
+    pub(super) ln_rates: Vec<f64>,
+    /// Share of true of each boolean.
+    pub(super) texts: Vec<Texts>,
+    /// Of the decoder's weights.
+    pub(super) normal: Normal,
+    /// The encoder's weights.
+    pub(super) encoding: Vec<f64>,
+    /// The same for arithmetic in single precision.
+    pub(super) mean: Parameters<f32>,
+    pub(super) variance: Parameters<f32>,
+    pub(super) encoder: Parameters<f32>,
+    sampled: OnceLock<Loan<Sampled<f32>>>,
+}
+
+impl VaePosterior {
+    pub(super) fn new(vae: &Vae, evidence: &VaeEvidence) -> Result<Self, NotFinite> {
+        if !evidence.is_finite() {
+            return Err(NotFinite { quantity: "the evidence".into() });
+        }
+        let units = vae.inputs.units(&evidence.inputs);
+        let rule = &vae.config.rule;
+        let normal = rule.normal(&vae.prior, &evidence.decoder, evidence.events, 1.0)?;
+        let encoding = match evidence.events {
+            0.0 => vae.start.to_vec(),
+            events => evidence.encoder.iter().map(|sum| sum / events).collect(),
+        };
+        // `(Σ r² + d) / (n + d)` with d made-up residuals of 1 that fade as the rule's made-up events do.
+        let made_up = rule.made_up(evidence.events) / rule.burn_in;
+        let (mut noise, mut ln_rates, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, column) in vae.columns.iter().enumerate() {
+            match column.likelihood {
+                Likelihood::Normal { design } => {
+                    let [count, squares] = evidence.residuals[column.rank];
+                    let square = squares * units.inverse[design] * units.inverse[design];
+                    noise.push(((square + made_up) / (count + made_up)).max(LEAST_NOISE));
+                }
+                Likelihood::Poisson => {
+                    let counts = evidence.columns[index];
+                    ln_rates.push(((counts.mean * counts.count + 0.5) / (counts.count + 0.5)).ln());
+                }
+                Likelihood::Bernoulli => {}
+                Likelihood::Softmax { buckets } => texts.push(Texts::of(&evidence.texts[column.rank], buckets)),
+            }
+        }
+        let (mut mean, mut variance) = (Parameters::zeros(&vae.decoder), Parameters::zeros(&vae.decoder));
+        let mut encoder = Parameters::zeros(&vae.encoder);
+        mean.set(&normal.mean);
+        variance.set(&normal.variance);
+        encoder.set(&encoding);
+        Ok(Self { units, noise, ln_rates, texts, normal, encoding, mean, variance, encoder, sampled: OnceLock::new() })
+    }
+
+    /// The parameter of a column's likelihood that is not an output.
+    pub(super) fn parameter(&self, column: &super::Column) -> f64 {
+        match column.likelihood {
+            Likelihood::Normal { .. } => self.noise[column.rank],
+            Likelihood::Poisson => self.ln_rates[column.rank],
+            Likelihood::Bernoulli | Likelihood::Softmax { .. } => 0.0,
+        }
+    }
+
+    /// The sampled decoders, set when first asked for.
+    pub(super) fn sampled(&self, vae: &Vae) -> &Sampled<f32> {
+        self.sampled.get_or_init(|| {
+            let mut sampled = vae.sampled();
+            let mut deviation = self.variance.clone();
+            deviation.combine([&self.variance], |_, [variance]| variance.sqrt());
+            sampled.set(&self.mean, &deviation);
+            sampled
+        })
+    }
+}

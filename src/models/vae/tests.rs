@@ -1,0 +1,224 @@
+use super::*;
+use crate::dist::testing::{assert_close, normal};
+use crate::features::Column as SchemaColumn;
+use crate::inference::layers::Parameters;
+use crate::inference::rule::Pace;
+use crate::models::Evidence;
+use crate::models::vae::learn::{Weights, Workspace};
+use crate::record::{Offset, Partition};
+
+/// A schema of these kinds.
+fn schema(kinds: &[Kind]) -> Schema {
+    let column =
+        |(index, kind): (usize, &Kind)| SchemaColumn { name: format!("c{index}"), path: vec![format!("c{index}")], kind: *kind };
+    Schema::new(kinds.iter().enumerate().map(column).collect())
+}
+
+const KINDS: [Kind; 5] = [Kind::Number, Kind::Count, Kind::Boolean, Kind::Category { capacity: 3 }, Kind::Number];
+
+/// Rows of all kinds that hang together, with cells missing.
+fn mixed(count: u64, missing: f64) -> Rows {
+    let mut rows = Rows::new(5);
+    for event in 0..count {
+        let z = normal(10 * event);
+        let (cells, texts) = rows.push_missing();
+        let values = [
+            50.0 + 7.0 * z + normal(10 * event + 1),
+            (1.0 + 0.5 * z + 0.1 * normal(10 * event + 2)).exp().round(),
+            f64::from(u8::from(z + 0.5 * normal(10 * event + 3) > 0.0)),
+            texts.push(["low", "middle", "high"][((z + 1.5).clamp(0.0, 2.9)) as usize]) as f64,
+            -3.0 - z + normal(10 * event + 4),
+        ];
+        for (d, value) in values.into_iter().enumerate() {
+            if crate::dist::testing::uniform(10 * event + d as u64) >= missing {
+                cells[d] = value;
+            }
+        }
+    }
+    rows
+}
+
+/// Learns `rows` in the engine's blocks of `most` rows at most, and returns the mean surprisal of those from `from` on.
+fn prequential(vae: &Vae, rows: &Rows, most: usize, from: usize) -> (VaeEvidence, f64) {
+    let mut evidence = vae.nothing();
+    let (mut at, mut step, mut found) = (0, 0, Vec::new());
+    while at < rows.len() {
+        let len = most.min(1 << ((at / 32).max(1).ilog2())).min(rows.len() - at);
+        let posterior = vae.posterior(&evidence).expect("finite");
+        let part = rows.view().slice(at..at + len);
+        vae.score(&posterior, part, &mut found);
+        let block = Block { rows: part, partition: Partition(0), offset: Offset(at as i64), step, pace: Pace::BAYES };
+        evidence = vae.learn(&posterior, &evidence, block).expect("finite").evidence;
+        (at, step) = (at + len, step + 1);
+    }
+    let late = &found[from.min(found.len() - 1)..];
+    (evidence, late.iter().map(|surprisal| surprisal.nats).sum::<f64>() / late.len() as f64)
+}
+
+#[test]
+fn gradients_are_what_differences_say() {
+    let vae = Vae::new(&schema(&KINDS), VaeConfig { latent: 2, hidden: vec![5], ..VaeConfig::default() }).unwrap();
+    let (evidence, _) = prequential(&vae, &mixed(100, 0.2), 8, 0);
+    let posterior = vae.posterior(&evidence).unwrap();
+    let rows = mixed(140, 0.2);
+    let rows = rows.view().slice(101..134);
+    let noise = (&Noise::new(5), 3);
+    let weights = |flat: &[f64], shape: &Shape| {
+        let mut weights = Parameters::<f64>::zeros(shape);
+        weights.set(flat);
+        weights
+    };
+    let variance = weights(&posterior.normal.variance, &vae.decoder);
+    let mut workspace = Workspace::<f64>::new(&vae.encoder, &vae.decoder);
+    let mut look = |encoder: &[f64], mean: &[f64]| {
+        let (encoder, mean) = (weights(encoder, &vae.encoder), weights(mean, &vae.decoder));
+        let at = Weights { encoder: &encoder, mean: &mean, variance: Some(&variance) };
+        let bound = vae.look(&posterior, &at, rows, noise, &mut workspace).bound;
+        let flat = |of: &Parameters<f64>| of.flat().collect::<Vec<_>>();
+        (bound, flat(&workspace.encoder_gradient), flat(&workspace.gradient))
+    };
+    let (encoder, mean) = (posterior.encoding.clone(), posterior.normal.mean.clone());
+    let (_, of_encoder, of_decoder) = look(&encoder, &mean);
+    const STEP: f64 = 1e-5;
+    for i in 0..encoder.len() {
+        let mut moved = |by: f64| {
+            let mut encoder = encoder.clone();
+            encoder[i] += by;
+            look(&encoder, &mean).0
+        };
+        assert_close(of_encoder[i], (moved(STEP) - moved(-STEP)) / (2.0 * STEP), 1e-6);
+    }
+    for i in 0..mean.len() {
+        let mut moved = |by: f64| {
+            let mut mean = mean.clone();
+            mean[i] += by;
+            look(&encoder, &mean).0
+        };
+        assert_close(of_decoder[i], (moved(STEP) - moved(-STEP)) / (2.0 * STEP), 1e-6);
+    }
+}
+
+#[test]
+fn a_linear_autoencoder_reaches_the_evidence_of_probabilistic_principal_components() {
+    use nalgebra::{DMatrix, DVector};
+    const DIM: usize = 6;
+    const LATENT: usize = 2;
+    let loadings = DMatrix::from_fn(DIM, LATENT, |row, column| normal((row * LATENT + column) as u64));
+    let covariance = &loadings * loadings.transpose() + DMatrix::identity(DIM, DIM) * 0.25;
+    let count = 40_000;
+    let mut cells = Vec::with_capacity(count * DIM);
+    for event in 0..count as u64 {
+        let draw = |at: u64| normal(1_000_000 + 16 * event + at);
+        let z = DVector::from_fn(LATENT, |at, _| draw(at as u64));
+        let x = &loadings * z;
+        cells.extend((0..DIM).map(|d| x[d] + 0.5 * draw(8 + d as u64)));
+    }
+    let rows = Rows::from_cells(DIM, cells);
+    let standards = (0..DIM).map(|d| (format!("c{d}"), Standard { location: 0.0, scale: 1.0 })).collect();
+    let config = VaeConfig { latent: LATENT, hidden: vec![], standards, ..VaeConfig::default() };
+    let vae = Vae::new(&schema(&[Kind::Number; DIM]), config).unwrap();
+    let from = 30_000;
+    let (_, bound) = prequential(&vae, &rows, 256, from);
+    let cholesky = covariance.cholesky().unwrap();
+    let exact = |row: usize| {
+        let x = DVector::from_column_slice(rows.view().row(row));
+        0.5 * (x.dot(&cholesky.solve(&x)) + cholesky.determinant().ln() + DIM as f64 * crate::dist::special::LN_TAU)
+    };
+    let exact = (from..count).map(exact).sum::<f64>() / (count - from) as f64;
+    assert!(bound > exact - 0.01 && bound < 1.01 * exact, "bound {bound}, evidence {exact}");
+}
+
+#[test]
+fn hidden_structure_is_found_in_columns_of_all_kinds_with_cells_missing() {
+    let vae = Vae::new(&schema(&KINDS), VaeConfig { latent: 2, hidden: vec![16], ..VaeConfig::default() }).unwrap();
+    let rows = mixed(6_000, 0.1);
+    let (evidence, mean) = prequential(&vae, &rows, 256, 4_000);
+    // The same columns without what they share: each by its own frequencies.
+    let independent = {
+        let mut sum = 0.0;
+        let view = rows.view();
+        for d in 0..5 {
+            let mut counts: BTreeMap<String, f64> = BTreeMap::new();
+            let seen: Vec<String> = (0..6_000)
+                .filter(|row| !view.row(*row)[d].is_nan())
+                .map(|row| view.text(view.row(row)[d]).filter(|_| d == 3).map_or(format!("{}", view.row(row)[d]), str::to_owned))
+                .collect();
+            if d == 0 || d == 4 {
+                sum += 0.5 * (1.0 + crate::dist::special::LN_TAU) * seen.len() as f64;
+                continue;
+            }
+            seen.iter().for_each(|value| *counts.entry(value.clone()).or_default() += 1.0);
+            sum -= counts.values().map(|count| count * (count / seen.len() as f64).ln()).sum::<f64>();
+        }
+        sum / 6_000.0
+    };
+    assert!(mean < independent - 0.5, "{mean} nats, {independent} for independent columns");
+    let posterior = vae.posterior(&evidence).unwrap();
+    let drawn = vae.sample(&posterior, Noise::new(1), 4_000).unwrap();
+    let correlation = |rows: &Rows| {
+        let pairs: Vec<[f64; 2]> = (0..rows.len())
+            .map(|row| rows.view().row(row))
+            .map(|row| [row[0], row[4]])
+            .filter(|pair| !pair[0].is_nan() && !pair[1].is_nan())
+            .collect();
+        let mean = |at: usize| pairs.iter().map(|pair| pair[at]).sum::<f64>() / pairs.len() as f64;
+        let (a, b) = (mean(0), mean(1));
+        let sum = |f: &dyn Fn(&[f64; 2]) -> f64| pairs.iter().map(f).sum::<f64>();
+        sum(&|p| (p[0] - a) * (p[1] - b)) / (sum(&|p| (p[0] - a).powi(2)) * sum(&|p| (p[1] - b).powi(2))).sqrt()
+    };
+    assert!((correlation(&drawn) - correlation(&rows)).abs() < 0.1, "{} {}", correlation(&drawn), correlation(&rows));
+    let share = |rows: &Rows| {
+        let texts = (0..rows.len()).filter_map(|row| rows.view().text(rows.view().row(row)[3]));
+        let texts: Vec<_> = texts.collect();
+        texts.iter().filter(|text| **text == "middle").count() as f64 / texts.len() as f64
+    };
+    assert!((share(&drawn) - share(&rows)).abs() < 0.1, "{} {}", share(&drawn), share(&rows));
+}
+
+#[test]
+fn evidence_survives_a_snapshot_and_wild_values_leave_no_trace() {
+    let vae = Vae::new(&schema(&KINDS), VaeConfig { latent: 2, hidden: vec![8], ..VaeConfig::default() }).unwrap();
+    let (mut evidence, _) = prequential(&vae, &mixed(300, 0.1), 32, 0);
+    assert_eq!(vae.restore(&evidence.tensors()).unwrap(), evidence);
+    for value in [1e30, -1e30, 5e-324, f64::MAX, 0.0] {
+        let mut rows = Rows::new(5);
+        for _ in 0..4 {
+            let (cells, _) = rows.push_missing();
+            (cells[0], cells[1]) = (value, value.abs().min(1e15).round());
+        }
+        let posterior = vae.posterior(&evidence).unwrap();
+        let mut found = Vec::new();
+        vae.score(&posterior, rows.view(), &mut found);
+        assert!(found.iter().all(|surprisal| surprisal.nats.is_finite() && surprisal.sd.is_finite()), "{value:e}: {found:?}");
+        let block = Block { rows: rows.view(), partition: Partition(0), offset: Offset(0), step: 99, pace: Pace::BAYES };
+        if let Ok(learnt) = vae.learn(&posterior, &evidence, block) {
+            assert!(learnt.evidence.is_finite());
+            if value.abs() < 1e30 {
+                evidence = learnt.evidence;
+            }
+        }
+        vae.posterior(&evidence).unwrap();
+    }
+}
+
+#[test]
+fn texts_of_a_bucket_share_it_and_leave_room_for_new_ones() {
+    let columns = columns::Column::of(&schema(&[Kind::Category { capacity: 1 }]));
+    let texts: BTreeMap<String, f64> = (0..20).map(|index| (format!("t{index}"), f64::from(index + 1))).collect();
+    let known = columns::Texts::of(&texts, columns[0].outputs());
+    let mut rows = Rows::new(1);
+    for index in 0..20 {
+        let (cells, texts) = rows.push_missing();
+        cells[0] = texts.push(&format!("t{index}")) as f64;
+    }
+    let units = crate::models::inputs::Units { centre: vec![], inverse: vec![] };
+    let f = |k: usize| 0.3 * k as f64;
+    let mass: f64 = (0..20)
+        .map(|row| columns[0].value(&units, std::slice::from_ref(&known), rows.view(), row))
+        .map(|value| columns[0].ln_likelihood(value, 0.0, f).exp())
+        .sum();
+    // What is left is for texts that have not come, one share a bucket.
+    let total: f64 = (0..4).map(|k| f(k).exp()).sum();
+    let rest: f64 = (0..4).map(|k| f(k).exp() / total / (known.buckets[k] + 1.0)).sum();
+    assert_close(mass + rest, 1.0, 1e-12);
+}
