@@ -3,6 +3,7 @@
 //! The rule and its forgetting; expectations of likelihoods under a normal predictor; estimators of the evidence lower bound, and
 //! optimisers for models whose statistics have no closed form.
 
+pub mod cubature;
 pub mod elbo;
 pub mod likelihood;
 pub mod mean_field;

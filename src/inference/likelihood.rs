@@ -6,9 +6,11 @@
 
 pub mod bernoulli;
 pub mod poisson;
+pub mod softmax;
 
 pub use bernoulli::Bernoulli;
 pub use poisson::Poisson;
+pub use softmax::Softmax;
 
 /// `ln p(y | η)` and its derivatives in η, at a point or in expectation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
