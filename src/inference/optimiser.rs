@@ -199,7 +199,7 @@ mod tests {
         let posterior = [data.iter().sum::<f64>() / precision, -0.5 * f64::ln(precision)];
         let mut optimiser = Optimiser { rate: 0.05, ..ADAM };
         let (mut state, mut parameters) = (optimiser.start(2), [0f64, 0.0]);
-        for step in 0..4000u32 {
+        for step in 0..20_000u32 {
             optimiser.rate = 0.05 / (1.0 + f64::from(step) / 100.0);
             let [mean, log_scale] = parameters;
             let noise = normal(step.into());
@@ -209,8 +209,9 @@ mod tests {
             let gradient = [-slope, -slope * log_scale.exp() * noise - 1.0];
             optimiser.step(&mut state, &mut parameters, &gradient).unwrap();
         }
+        // Four standard deviations, which over 4000 sequences of noise are 0.007 and 0.010.
         assert_close(parameters[0], posterior[0], 0.03);
-        assert_close(parameters[1], posterior[1], 0.03);
+        assert_close(parameters[1], posterior[1], 0.04);
         let bound = |[mean, log_scale]: [f64; 2]| {
             let second = mean * mean + (2.0 * log_scale).exp();
             let likelihood: f64 = data.iter().map(|x| x * x - 2.0 * x * mean + second + LN_TAU).sum();
