@@ -199,7 +199,7 @@ mod tests {
         let posterior = [data.iter().sum::<f64>() / precision, -0.5 * f64::ln(precision)];
         let mut optimiser = Optimiser { rate: 0.05, ..ADAM };
         let (mut state, mut parameters) = (optimiser.start(2), [0f64, 0.0]);
-        for step in 0..4000u32 {
+        for step in 0..20_000u32 {
             optimiser.rate = 0.05 / (1.0 + f64::from(step) / 100.0);
             let [mean, log_scale] = parameters;
             let noise = normal(step.into());
