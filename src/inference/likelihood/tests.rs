@@ -1,6 +1,8 @@
 //! Each likelihood is held against itself: derivatives against differences, expectations against brute force, Bonnet's and Price's
 //! theorems, and masses that sum to one.
 
+mod posterior;
+
 use super::*;
 use crate::dist::testing::{assert_close, simpson};
 

@@ -70,9 +70,9 @@ fn greatest_error(found: &[f64], expected: &[f64]) -> f64 {
 fn expectations_agree_with_fine_grids() {
     let softmax = Softmax::new(3);
     for (sd, of_probabilities, of_logs) in
-        [(0.1, 2e-6, 2e-6), (0.2, 3e-5, 3e-5), (0.5, 4e-4, 4e-4), (1.0, 2e-3, 2e-3), (3.0, 2e-3, 5e-3)]
+        [(0.1, 6e-6, 6e-6), (0.2, 6e-5, 6e-5), (0.5, 8e-4, 8e-4), (1.0, 3e-3, 3e-3), (3.0, 4e-3, 1e-2)]
     {
-        for seed in 0..4 {
+        for seed in 0..8 {
             let (mean, covariance) = logits(3, sd, seed);
             let y = seed as usize % 3;
             let (found, expected) =
@@ -81,7 +81,7 @@ fn expectations_agree_with_fine_grids() {
                 (greatest_error(&found[..1], &expected[..1]), greatest_error(&found[2..], &expected[2..]));
             assert!(logs < of_logs && probabilities < of_probabilities, "sd {sd}, {seed}: {logs:e} {probabilities:e}");
             let sds = [&found, &expected].map(|it| (it[1] - it[0] * it[0]).sqrt());
-            assert!((sds[0] / sds[1] - 1.0).abs() < 0.01, "{sds:?}");
+            assert!((sds[0] / sds[1] - 1.0).abs() < 0.02, "{sds:?}");
         }
     }
 }
