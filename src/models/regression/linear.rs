@@ -11,6 +11,7 @@
 //! changes nothing.
 
 use crate::checkpoint::{CheckpointError, Reader, Tensor};
+use crate::dist::family::ExponentialFamily;
 use crate::dist::gamma::Gamma;
 use crate::dist::lanes::{self, LANES, Lanes};
 use crate::dist::special::{LN_TAU, ln_gamma_half_step, trigamma};
@@ -174,7 +175,7 @@ impl Model for LinearRegression {
 
     fn divergence(&self, posterior: &LinearPosterior) -> Option<f64> {
         let precision = posterior.precision;
-        Some(posterior.predictor.kl(precision.shape / precision.rate) + precision.kl(PRECISION))
+        Some(posterior.predictor.kl(precision.shape / precision.rate) + precision.kl(&PRECISION))
     }
 
     /// Coefficients that the data say something of.
