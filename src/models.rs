@@ -4,6 +4,7 @@
 //! Models know nothing of Kafka, clocks, files or threads.
 
 pub mod any;
+pub mod mean_field;
 pub mod mixture;
 pub mod regression;
 mod standard;
@@ -18,6 +19,7 @@ use crate::inference::rule::Pace;
 use crate::noise::Noise;
 use crate::record::{Offset, Partition};
 
+pub use crate::inference::NotFinite;
 pub use any::AnyModel;
 pub use standard::Standard;
 
@@ -95,14 +97,6 @@ pub struct Progress {
     pub step_norm: Option<f64>,
     /// Whether the step was cut to the greatest length allowed.
     pub clipped: bool,
-}
-
-/// A number that is not finite, where one would have entered the state.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{quantity} is not finite")]
-pub struct NotFinite {
-    /// What was being computed.
-    pub quantity: String,
 }
 
 /// Says for people what has been seen of a column.

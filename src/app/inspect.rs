@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::{AppError, model, stream_settings};
+use super::{AppError, ModelOf, stream_settings};
 use crate::codec::wire::{self, Snapshot};
 use crate::config::Config;
 use crate::models::any::{AnyEvidence, AnyModel};
@@ -12,8 +12,8 @@ use crate::models::{ColumnSummary, Evidence, Model, Part};
 use crate::stream::kafka;
 
 /// Reads the latest committed snapshots and says what they hold, in words or as JSON.
-pub fn run(config: &Config, as_json: bool) -> Result<(), AppError> {
-    let model = model(&config.schema, &config.model)?;
+pub fn run(config: &Config, as_json: bool, model_of: ModelOf<'_>) -> Result<(), AppError> {
+    let model = model_of(&config.schema, &config.model)?;
     let (snapshots, evidence) = committed(config, &model)?;
     let view = View {
         columns: model.columns(&evidence),

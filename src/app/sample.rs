@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value};
 
-use super::{AppError, inspect, model};
+use super::{AppError, ModelOf, inspect};
 use crate::cli::SampleArgs;
 use crate::config::Config;
 use crate::features::{Column, Kind, RowsView, Schema};
@@ -12,12 +12,12 @@ use crate::models::Model;
 use crate::noise::Noise;
 
 /// Prints as many events as `arguments` ask for, one JSON object a line.
-pub fn run(config: &Config, arguments: &SampleArgs) -> Result<(), AppError> {
-    let model = model(&config.schema, &config.model)?;
+pub fn run(config: &Config, arguments: &SampleArgs, model_of: ModelOf<'_>) -> Result<(), AppError> {
+    let model = model_of(&config.schema, &config.model)?;
     let (_, evidence) = inspect::committed(config, &model)?;
     let posterior = model.posterior(&evidence).map_err(crate::engine::EngineError::from)?;
     let Some(rows) = model.sample(&posterior, Noise::new(arguments.seed), arguments.count) else {
-        return Err(AppError::Unusable(format!("a {} has no events to draw from", config.model.kind.name())));
+        return Err(AppError::Unusable(format!("the model `{}` has no events to draw from", model.kind())));
     };
     let mut out = io::stdout().lock();
     for index in 0..rows.len() {

@@ -19,7 +19,7 @@ mod kernel;
 mod posterior;
 mod prior;
 mod recent;
-mod statistics;
+pub(super) mod statistics;
 mod structure;
 mod tensor;
 mod words;
