@@ -27,7 +27,6 @@ use crate::device::DeviceError;
 use crate::engine::EngineError;
 use crate::features::Schema;
 use crate::models::AnyModel;
-use crate::models::mixture::MixtureError;
 use crate::pipeline::{self, PipelineError};
 use crate::stream::file::FileError;
 use crate::stream::{StreamError, kafka};
@@ -44,11 +43,8 @@ pub enum AppError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The configured model can't be.
-    #[error("{0}")]
-    Model(#[from] MixtureError),
-    /// A model that is not the program's own can't be.
     #[error(transparent)]
-    OwnModel(Box<dyn Error + Send + Sync>),
+    Model(Box<dyn Error + Send + Sync>),
     /// The configured device can't be used.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -101,9 +97,13 @@ impl AppError {
     /// The exit status that says so.
     pub fn status(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Model(_) | Self::OwnModel(_) | Self::Device(_) => status::USAGE,
+            Self::Config(_) | Self::Model(_) | Self::Device(_) => status::USAGE,
             _ => status::FAILURE,
         }
+    }
+
+    fn model(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Model(error.into())
     }
 
     fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
@@ -135,7 +135,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
 /// }
 /// ```
 pub fn main_with(model_of: impl Fn(&Schema, &ModelConfig) -> Result<AnyModel, Box<dyn Error + Send + Sync>>) -> ExitCode {
-    exit(execute(Cli::parse(), &|schema, config| model_of(schema, config).map_err(AppError::OwnModel)))
+    exit(execute(Cli::parse(), &|schema, config| model_of(schema, config).map_err(AppError::Model)))
 }
 
 /// Says on standard error what went wrong, if anything did, and with which status to end.

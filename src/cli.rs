@@ -209,7 +209,7 @@ mod tests {
             }
             assert!(command.get_about().is_some() && help.contains("Example"), "{}", command.get_name());
         }
-        assert_eq!(examples, 8);
+        assert_eq!(examples, 9);
     }
 
     #[test]

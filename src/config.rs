@@ -22,7 +22,7 @@ use crate::features::Schema;
 
 pub use error::ConfigError;
 pub use kafka::{DeletedEvents, KafkaConfig, ScoresFormat, Start};
-pub use model::{Covariance, LearningKind, MixtureConfig, ModelConfig, ModelKind};
+pub use model::{Covariance, LearningKind, MixtureConfig, ModelConfig, ModelKind, RegressionConfig};
 pub use properties::{Property, Secret};
 
 use columns::ColumnTable;

@@ -77,7 +77,7 @@ impl Device {
 }
 
 /// What candle says, without its backtrace.
-fn cause(error: &candle_core::Error) -> String {
+pub(crate) fn cause(error: &candle_core::Error) -> String {
     match error {
         candle_core::Error::WithBacktrace { inner, .. } => cause(inner),
         error => error.to_string(),

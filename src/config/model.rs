@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::engine::Learning;
 use crate::features::{Kind, Schema, Task};
 use crate::inference::rule::{Population, Rule};
-use crate::models::mixture;
+use crate::models::{mixture, regression};
 
 /// `[model]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -45,6 +45,8 @@ pub struct ModelConfig {
     pub inputs: Option<Vec<String>>,
     /// `[model.mixture]`.
     pub mixture: MixtureConfig,
+    /// `[model.regression]`.
+    pub regression: RegressionConfig,
 }
 
 impl Default for ModelConfig {
@@ -63,6 +65,7 @@ impl Default for ModelConfig {
             target: None,
             inputs: None,
             mixture: MixtureConfig::default(),
+            regression: RegressionConfig::default(),
         }
     }
 }
@@ -254,4 +257,19 @@ pub enum Covariance {
     Diagonal,
     /// All numbers jointly.
     Full,
+}
+
+/// `[model.regression]`: regressions of all kinds.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct RegressionConfig {
+    /// Standard deviation of a coefficient before any event, in standard units. Above 0, at most 1000. Default: 2.5.
+    #[serde(deserialize_with = "values::up_to_a_thousand")]
+    pub prior_scale: f64,
+}
+
+impl Default for RegressionConfig {
+    fn default() -> Self {
+        Self { prior_scale: regression::RegressionConfig::default().prior_scale }
+    }
 }

@@ -58,7 +58,7 @@ fn the_example_loads_and_its_commented_keys_are_the_defaults() {
         .map(|line| line.strip_prefix('#').filter(|rest| rest.starts_with(|first: char| first.is_alphabetic())).unwrap_or(line))
         .collect();
     let shown = uncommented.iter().zip(EXAMPLE.lines()).filter(|(after, before)| **after != *before).count();
-    assert_eq!(shown, 36, "commented keys in the example");
+    assert_eq!(shown, 37, "commented keys in the example");
     assert_eq!(parsed(&lines(&uncommented)), written);
 }
 
@@ -129,7 +129,7 @@ fn every_key_changes_what_it_names() {
     let text = "[model]\nid = \"pay\"\nhalf_life_events = 5e4\nhalf_life_time = \"1.5h\"\nlearning = \"population\"\n\
                 population_events = 1e6\npopulation_exponent = 0.75\nmax_block = 8\ndevice = \"cuda:1\"\n\
                 kind = \"softmax_regression\"\ntarget = \"x.y\"\ninputs = [\"z\"]\n\
-                [model.mixture]\ncomponents = 3\ncovariance = \"full\"\nconcentration = 2\n\
+                [model.regression]\nprior_scale = 1.5\n[model.mixture]\ncomponents = 3\ncovariance = \"full\"\nconcentration = 2\n\
                 [[columns]]\nname = \"x.y\"\npath = [\"x.y\"]\nkind = \"category\"\ncapacity = 5\n\
                 [[columns]]\nname = \"z\"\nkind = \"number\"\n\
                 [kafka]\nbrokers = [\"a:1\", \"SSL://[::1]:2\"]\ninstance = \"i\"\nevents = \"e\"\nscores = \"s\"\nposterior = \"p\"\n\
@@ -150,6 +150,7 @@ fn every_key_changes_what_it_names() {
         population_exponent: 0.75,
         target: Some("x.y".into()),
         inputs: Some(vec!["z".into()]),
+        regression: RegressionConfig { prior_scale: 1.5 },
         max_block: 8,
         device: Device::Cuda(1),
         mixture,

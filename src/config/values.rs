@@ -104,6 +104,12 @@ pub(super) fn whole<'de, D: Deserializer<'de>, const LOW: usize, const HIGH: usi
     deserializer.deserialize_i64(Whole { low: LOW, high: HIGH, unit: "" })
 }
 
+/// A number above 0, at most 1000.
+pub(super) fn up_to_a_thousand<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let accept = |value: f64| (value > 0.0 && value <= 1000.0).then_some(value);
+    deserializer.deserialize_any(Number { expected: "a number above 0, at most 1000".into(), accept, text: None })
+}
+
 /// A time of `LOW` to `HIGH` milliseconds.
 pub(super) fn milliseconds<'de, D: Deserializer<'de>, const LOW: u64, const HIGH: u64>(
     deserializer: D,

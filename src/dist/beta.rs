@@ -5,7 +5,7 @@
 use super::dirichlet;
 use super::family::{ExponentialFamily, NoMember};
 use super::solve::dirichlet_concentrations;
-use super::special::digamma;
+use super::special::{digamma, trigamma};
 
 /// A Beta distribution.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,6 +31,12 @@ impl Beta {
     pub fn predictive_log_mass(self) -> [f64; 2] {
         let total = (self.yes + self.no).ln();
         [self.yes.ln() - total, self.no.ln() - total]
+    }
+
+    /// `(Var ln θ, Var ln(1 − θ)) = (ψ₁(a), ψ₁(b)) − ψ₁(a + b)`.
+    pub fn log_mass_variance(self) -> [f64; 2] {
+        let total = trigamma(self.yes + self.no);
+        [trigamma(self.yes) - total, trigamma(self.no) - total]
     }
 }
 
@@ -127,6 +133,9 @@ mod tests {
         let [yes, no] = Q.to_mean();
         assert_close(integrate(f64::ln), yes, 1e-7);
         assert_close(integrate(|x| (1.0 - x).ln()), no, 1e-7);
+        let [yes_variance, no_variance] = Q.log_mass_variance();
+        assert_close(integrate(|x| (x.ln() - yes).powi(2)), yes_variance, 1e-6);
+        assert_close(integrate(|x| ((1.0 - x).ln() - no).powi(2)), no_variance, 1e-6);
         assert_close(integrate(|x| log_density(Q, x) - log_density(P, x)), Q.kl(&P), 1e-7);
         assert_close(Q.kl(&Q), 0.0, 1e-14);
     }

@@ -5,7 +5,7 @@
 
 use super::family::{ExponentialFamily, NoMember};
 use super::solve::dirichlet_concentrations;
-use super::special::{deviance, digamma, ln_gamma, ln_gamma_excess};
+use super::special::{deviance, digamma, ln_gamma, ln_gamma_excess, trigamma};
 
 /// A Dirichlet distribution.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +69,12 @@ pub fn kl(q: &[f64], p: &[f64]) -> f64 {
 pub fn predictive_log_mass(concentrations: &[f64]) -> Vec<f64> {
     let total = concentrations.iter().sum::<f64>().ln();
     concentrations.iter().map(|a| a.ln() - total).collect()
+}
+
+/// `Var ln θ_i = ψ₁(a_i) − ψ₁(Σ a)`.
+pub fn log_mass_variance(concentrations: &[f64]) -> Vec<f64> {
+    let total = trigamma(concentrations.iter().sum());
+    concentrations.iter().map(|a| trigamma(*a) - total).collect()
 }
 
 #[cfg(test)]
@@ -138,6 +144,7 @@ mod tests {
     fn moments_and_kl_by_quadrature() {
         assert_close(integrate(|_, _| 1.0), 1.0, 1e-5);
         assert_close(integrate(|_, y| y.ln()), expected_ln(&Q)[1], 1e-5);
+        assert_close(integrate(|_, y| (y.ln() - expected_ln(&Q)[1]).powi(2)), log_mass_variance(&Q)[1], 1e-4);
         assert_close(integrate(|x, y| log_density(&Q, x, y) - log_density(&P, x, y)), kl(&Q, &P), 1e-4);
         assert_close(kl(&Q, &Q), 0.0, 1e-14);
     }

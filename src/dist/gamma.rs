@@ -4,7 +4,10 @@
 
 use super::family::{ExponentialFamily, NoMember};
 use super::solve::gamma_shape;
-use super::special::{deviance, digamma, ln_gamma, ln_gamma_excess, ln_negative_binomial};
+use super::special::{deviance, digamma, ln_gamma, ln_gamma_excess, ln_negative_binomial, trigamma};
+
+/// Counts are held below this in variances, so that their squares stay finite.
+const FARTHEST: f64 = 1e150;
 
 /// A Gamma distribution.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +38,16 @@ impl Gamma {
     pub fn predictive_log_mass(self, x: f64) -> f64 {
         let total = self.rate + 1.0;
         ln_negative_binomial(x, self.shape, self.rate / total, 1.0 / total)
+    }
+
+    /// `Var ln Poisson(x; λ)` as a polynomial in x: `a/b²`, `−2/b`, `ψ₁(a)`. It is `Var(x ln λ − λ)`, and `Cov(ln λ, λ) = 1/b`.
+    pub fn log_mass_variance_polynomial(self) -> [f64; 3] {
+        [self.shape / self.rate / self.rate, -2.0 / self.rate, trigamma(self.shape)]
+    }
+
+    /// `Var ln Poisson(x; λ)`.
+    pub fn log_mass_variance(self, x: f64) -> f64 {
+        log_mass_variance(self.log_mass_variance_polynomial(), x)
     }
 }
 
@@ -72,6 +85,12 @@ impl ExponentialFamily for Gamma {
     fn kl(&self, other: &Self) -> f64 {
         deviance(other.shape, self.shape * (other.rate / self.rate)) + ln_gamma_excess(other.shape, self.shape)
     }
+}
+
+/// The variance of a log mass with this polynomial at `x`.
+pub fn log_mass_variance([constant, linear, square]: [f64; 3], x: f64) -> f64 {
+    let x = x.min(FARTHEST);
+    constant + x * (linear + x * square)
 }
 
 #[cfg(test)]
@@ -152,6 +171,16 @@ mod tests {
         assert_close(integrate(|x| x), Q.mean(), 1e-9);
         assert_close(integrate(|x| log_density(Q, x) - log_density(P, x)), Q.kl(&P), 1e-8);
         assert_close(Q.kl(&Q), 0.0, 1e-15);
+    }
+
+    #[test]
+    fn variance_of_the_log_mass_by_quadrature() {
+        for x in [0.0, 1.0, 2.0, 30.0] {
+            let mean = x * Q.expected_ln() - Q.mean();
+            let variance = integrate(|rate| (x * rate.ln() - rate - mean).powi(2));
+            assert_close(Q.log_mass_variance(x), variance, 1e-6);
+        }
+        assert!(Q.log_mass_variance(1e300).is_finite());
     }
 
     #[test]

@@ -6,7 +6,10 @@
 use super::family::{ExponentialFamily, NoMember};
 use super::gamma::Gamma;
 use super::solve::gamma_shape;
-use super::special::{LN_TAU, deviance, digamma, ln_gamma, ln_gamma_half_step};
+use super::special::{LN_TAU, deviance, digamma, ln_gamma, ln_gamma_half_step, trigamma};
+
+/// Squared gaps are held below this in variances, so that their squares stay finite.
+pub const FARTHEST_SQUARE: f64 = 1e150;
 
 /// A Normal-Gamma distribution in ordinary parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,6 +66,23 @@ impl NormalGamma {
         // Where z² would overflow, 1 is nothing beside it.
         let tail = if z.abs() < 1e150 { (z * z).ln_1p() } else { 2.0 * z.abs().ln() };
         self.predictive_log_peak() - 0.5 * (self.dof + 1.0) * tail
+    }
+
+    /// `Var ln N(x; μ, 1/τ)` as a polynomial in `(x − m)²`: `¼ (ψ₁(ν/2) + 2/κ²)`, `(ν/κ − 1)/ψ`, `ν/(2ψ²)`. `trigamma` is `ψ₁(ν/2)`, which
+    /// many may share.
+    ///
+    /// With `μ = m + z/√(κτ)` it is `¼ Var(ln τ − τ(x − m)² + 2(x − m) z√(τ/κ) − z²/κ)`, of which only `Cov(ln τ, τ) = 2/ψ` doesn't vanish.
+    pub fn log_density_variance_polynomial(self, trigamma: f64) -> [f64; 3] {
+        let Self { strength, dof, scatter, .. } = self;
+        let constant = 0.25 * (trigamma + 2.0 / strength / strength);
+        [constant, (dof / strength - 1.0) / scatter, 0.5 * dof / scatter / scatter]
+    }
+
+    /// `Var ln N(x; μ, 1/τ)`.
+    pub fn log_density_variance(self, x: f64) -> f64 {
+        let [constant, linear, square] = self.log_density_variance_polynomial(trigamma(0.5 * self.dof));
+        let q = (x - self.mean).powi(2).min(FARTHEST_SQUARE);
+        constant + q * (linear + q * square)
     }
 }
 
@@ -226,6 +246,17 @@ mod tests {
         assert_close(integrate(|_, t| -0.5 * t), expected[3], 1e-5);
         let by_density = integrate(|m, t| 0.5 * (t.ln() - LN_TAU - t * (1.9 - m).powi(2)));
         assert_close(by_density, Q.expected_log_density(1.9), 1e-5);
+    }
+
+    #[test]
+    fn variance_of_the_log_density_by_quadrature() {
+        for x in [-3.0, 0.7, 1.9, 12.0] {
+            let log_normal = |m: f64, t: f64| 0.5 * (t.ln() - LN_TAU - t * (x - m).powi(2));
+            let mean = Q.expected_log_density(x);
+            let variance = integrate(|m, t| (log_normal(m, t) - mean).powi(2));
+            assert_close(Q.log_density_variance(x), variance, 1e-4);
+        }
+        assert!(Q.log_density_variance(1e200).is_finite());
     }
 
     #[test]

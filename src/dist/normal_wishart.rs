@@ -9,7 +9,7 @@ use nalgebra::{DMatrix, DVector};
 
 use super::family::{ExponentialFamily, NoMember};
 use super::solve::wishart_dof;
-use super::special::{LN_TAU, deviance, digamma, ln_gamma, ln_gamma_excess};
+use super::special::{LN_TAU, deviance, digamma, ln_gamma, ln_gamma_excess, trigamma};
 pub use super::triangle::NotPositiveDefinite;
 use super::triangle::Triangle;
 
@@ -44,6 +44,18 @@ impl NormalWishart {
     /// Degrees of freedom of the predictive, a multivariate Student's t: `ν − dim + 1`.
     pub fn predictive_dof(&self) -> f64 {
         self.dof - self.dim() as f64 + 1.0
+    }
+
+    /// `A`, as [`Factored`] has it, for those who ask nothing else.
+    pub fn log_normaliser(&self) -> Result<f64, NotPositiveDefinite> {
+        Ok(self.log_normaliser_of(&Triangle::cholesky(&self.scatter)?))
+    }
+
+    /// `A`, with the factor of the scatter.
+    fn log_normaliser_of(&self, factor: &Triangle) -> f64 {
+        let dim = self.dim();
+        let halved = factor.ln_square_determinant() - dim as f64 * LN_2;
+        ln_multigamma(0.5 * self.dof, dim) - 0.5 * self.dof * halved - 0.5 * dim as f64 * self.strength.ln()
     }
 
     /// With the factor of its scatter, which most questions need.
@@ -103,6 +115,13 @@ impl Factored {
         peak - 0.5 * scale - 0.5 * (dof + dim) * tail
     }
 
+    /// `Var ln N(x; μ, Λ⁻¹)`: see [`log_density_variance`].
+    pub fn log_density_variance(&self, x: &DVector<f64>) -> f64 {
+        let NormalWishart { strength, dof, .. } = self.belief;
+        let trigammas = halves(dof, self.belief.dim()).map(trigamma).sum();
+        log_density_variance(strength, dof, self.belief.dim(), trigammas, self.square(x))
+    }
+
     /// `(x − m)ᵀ Ψ⁻¹ (x − m)`.
     fn square(&self, x: &DVector<f64>) -> f64 {
         self.whitening.square((x - &self.belief.mean).as_slice())
@@ -151,10 +170,7 @@ impl ExponentialFamily for Factored {
 
     /// `A = ln Γ_dim(ν/2) − (ν/2) ln|Ψ/2| − (dim/2) ln κ`. The marginal likelihood of n vectors is `(2π)^(−n·dim/2) exp(A' − A)`.
     fn log_normaliser(&self) -> f64 {
-        let NormalWishart { strength, dof, .. } = self.belief;
-        let dim = self.belief.dim();
-        let halved = self.factor.ln_square_determinant() - dim as f64 * LN_2;
-        ln_multigamma(0.5 * dof, dim) - 0.5 * dof * halved - 0.5 * dim as f64 * strength.ln()
+        self.belief.log_normaliser_of(&self.factor)
     }
 
     /// For the means `½ (dim (κ'/κ − 1 − ln(κ'/κ)) + κ'ν (m − m')ᵀ Ψ⁻¹ (m − m'))`, and for the precisions
@@ -178,6 +194,17 @@ impl ExponentialFamily for Factored {
         let below = self.whitening.times(&other.factor).square_below_diagonal();
         0.5 * (means + own.dof * below) + precisions.sum::<f64>()
     }
+}
+
+/// `Var ln N(x; μ, Λ⁻¹)` in `dim` dimensions: `¼ (Σ_i ψ₁((ν − i)/2) − 4q + 2νq² + 4νq/κ + 2 dim/κ²)`, i from 0, where
+/// `q = (x − m)ᵀ Ψ⁻¹ (x − m)` is `square` and the sum is `trigammas`.
+///
+/// With `μ = m + (κΛ)^(−½) z` it is `¼ Var(ln|Λ| − (x − m)ᵀΛ(x − m) + 2(x − m)ᵀΛ^½ z/√κ − zᵀz/κ)`. `(x − m)ᵀΛ(x − m)` is q times
+/// a χ² with ν degrees of freedom, and its covariance with `ln|Λ|` is 2q.
+pub fn log_density_variance(strength: f64, dof: f64, dim: usize, trigammas: f64, square: f64) -> f64 {
+    // Held below this, so that its square stays finite.
+    let q = square.min(1e150);
+    0.25 * (trigammas + q * (2.0 * dof * q + 4.0 * (dof / strength - 1.0)) + 2.0 * dim as f64 / strength / strength)
 }
 
 /// `(ν − i)/2`, i from 0.

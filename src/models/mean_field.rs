@@ -10,6 +10,7 @@
 //!
 //! Numbers come in their own units, and prior and density are in these. `examples/robust_regression.rs` is a complete example.
 
+mod config;
 mod draws;
 mod evidence;
 mod joint;
@@ -24,7 +25,6 @@ use candle_core::DType;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::checkpoint::{CheckpointError, Tensor};
-use crate::device::{Device, DeviceError};
 use crate::features::{Kind, RowsView, Schema};
 use crate::inference::mean_field::{Steps, fit, matched_draws};
 use crate::models::mixture::statistics::Moments;
@@ -35,6 +35,7 @@ use joint::Joint;
 use observations::Observations;
 use table::Table;
 
+pub use config::{MeanFieldConfig, MeanFieldError};
 pub use draws::Draws;
 pub use evidence::MeanFieldEvidence;
 pub use parameter::{Estimate, Parameter, Support};
@@ -69,93 +70,6 @@ pub trait LogJoint: std::fmt::Debug + Send + Sync + 'static {
     fn takes_missing(&self) -> bool {
         false
     }
-}
-
-/// How a model of one's own is learnt and scored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MeanFieldConfig {
-    /// Antithetic pairs of draws in a step, at least; there are never fewer than parameters.
-    pub pairs: usize,
-    /// Steps in a block at most.
-    pub steps: usize,
-    /// A block's steps end when no mean moves by more than this many standard deviations, and no precision by more than this share.
-    pub tolerance: f64,
-    /// Standard deviations that a mean moves in one step at most.
-    pub longest_step: f64,
-    /// Events of a partition that are kept, and learnt anew with each block, until there are so many: what is said of θ while
-    /// little is known would otherwise be held for ever.
-    pub first_events: usize,
-    /// Antithetic pairs of draws that a score is the mean over.
-    pub scoring_pairs: usize,
-    /// What makes this noise another than others.
-    pub seed: u64,
-    /// Where tensors live: in f64 on the processor, in f32 on a GPU.
-    pub device: Device,
-}
-
-impl Default for MeanFieldConfig {
-    fn default() -> Self {
-        Self {
-            pairs: 8,
-            steps: 8,
-            tolerance: 0.03,
-            longest_step: 4.0,
-            first_events: 256,
-            scoring_pairs: 32,
-            seed: 0,
-            device: Device::Cpu,
-        }
-    }
-}
-
-/// A model that can't be.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum MeanFieldError {
-    /// A field out of its range.
-    #[error("the mean field's {field} is {value}; it must be {expected}")]
-    OutOfRange {
-        /// The field's name.
-        field: &'static str,
-        /// What it is.
-        value: f64,
-        /// What would be right.
-        expected: &'static str,
-    },
-    /// A column that isn't in the schema, or has no number.
-    #[error("`{model}` reads the column {column:?}, but {found}; add it to the columns, or change `LogJoint::columns`")]
-    Column {
-        /// The model's name.
-        model: &'static str,
-        /// The column's name.
-        column: String,
-        /// What there is in its place.
-        found: String,
-    },
-    /// Parameters that make no prior.
-    #[error("`{model}`, parameter {parameter:?}: {detail}")]
-    Parameter {
-        /// The model's name.
-        model: &'static str,
-        /// The parameter's name.
-        parameter: String,
-        /// What is wrong and what would be right.
-        detail: String,
-    },
-    /// A likelihood that fails on three made-up events.
-    #[error("`{model}`: the likelihood of {events} events under {draws} draws fails: {detail}")]
-    Likelihood {
-        /// The model's name.
-        model: &'static str,
-        /// Events it was given.
-        events: usize,
-        /// Draws it was given.
-        draws: usize,
-        /// What candle says, or what is wrong.
-        detail: String,
-    },
-    /// The device can't be used.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
 }
 
 /// A user's own model, learnt with a mean-field Gaussian.
@@ -197,20 +111,7 @@ impl<L: LogJoint> MeanField<L> {
         device: candle_core::Device,
         dtype: DType,
     ) -> Result<Self, MeanFieldError> {
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        let ranges = [
-            ("pairs", config.pairs as f64, (1..=4096).contains(&config.pairs), "from 1 to 4096"),
-            ("steps", config.steps as f64, (1..=1000).contains(&config.steps), "from 1 to 1000"),
-            ("first_events", config.first_events as f64, config.first_events <= 65536, "at most 65536"),
-            ("tolerance", config.tolerance, positive(config.tolerance), "above 0"),
-            ("longest_step", config.longest_step, positive(config.longest_step), "above 0"),
-            ("scoring_pairs", config.scoring_pairs as f64, (1..=4096).contains(&config.scoring_pairs), "from 1 to 4096"),
-        ];
-        for (field, value, right, expected) in ranges {
-            if !right {
-                return Err(MeanFieldError::OutOfRange { field, value, expected });
-            }
-        }
+        config.check()?;
         let table = Table::new(schema, &joint)?;
         let joint = Joint::new(joint, device, dtype)?;
         joint.try_on(&table)?;
@@ -288,6 +189,9 @@ impl<L: LogJoint> Model for MeanField<L> {
         let MeanFieldConfig { pairs, steps, tolerance, longest_step, .. } = self.config;
         let (_, observations) = self.table.observations(block.rows, block.pace.weight);
         let mut evidence = self.seen(site, &block, observations.len());
+        if !evidence.is_finite() {
+            return Err(NotFinite { quantity: format!("the sum of squares of a column of `{}`", self.joint.name()) });
+        }
         if observations.is_empty() {
             return Ok(Learnt { evidence, progress: Progress::default() });
         }

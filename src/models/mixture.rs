@@ -11,17 +11,24 @@
 //!
 //! Owns beliefs and their arithmetic; holds no state beside its configuration.
 
+mod batch;
+mod diagonal;
 mod discrete;
 pub mod evidence;
-mod frame;
+mod expectation;
 mod full;
 mod kernel;
 mod posterior;
+mod predictive;
 mod prior;
 mod recent;
 pub(super) mod statistics;
 mod structure;
+mod tally;
 mod tensor;
+mod units;
+mod values;
+mod weights;
 mod words;
 
 use std::collections::BTreeMap;
@@ -30,16 +37,19 @@ use candle_core::Device;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::checkpoint::{CheckpointError, Tensor};
+use crate::dist::beta::Beta;
 use crate::features::{Kind, RowsView, Schema};
 use crate::models::{Block, ColumnSummary, Learnt, Model, NotFinite, Part, Progress, Surprisal};
 use crate::record::{Offset, Partition};
 
+use batch::Batch;
 use evidence::{ComponentId, MixtureEvidence};
-use frame::{Batch, Layout};
 use kernel::Matrix;
 use statistics::Numbers;
+use units::Layout;
 
 pub use super::Standard;
+
 pub use posterior::MixturePosterior;
 
 /// What components know of how numbers go together.
@@ -190,7 +200,7 @@ impl Mixture {
     /// The evidence lower bound of `rows`, if they are all that `posterior` has learnt:
     /// `Σ_i ln Σ_k exp(E ln π_k + E ln p(x_i | θ_k)) − KL(q(θ) ‖ p(θ))`, with the optimal q(z) put in.
     pub fn elbo(&self, posterior: &MixturePosterior, rows: RowsView<'_>) -> Result<f64, NotFinite> {
-        let batch = Batch::from_rows(&self.layout, &posterior.frame, &posterior.vocabularies, rows);
+        let batch = Batch::from_rows(&self.layout, &posterior.units, &posterior.vocabularies, rows);
         let (_, totals) = posterior.expectation.responsibilities(&batch);
         Ok(totals.iter().sum::<f64>() - posterior.kl()?)
     }
@@ -202,24 +212,39 @@ impl Mixture {
         rows: RowsView<'_>,
         birthplace: (Partition, Offset),
     ) -> Result<MixtureEvidence, NotFinite> {
-        let mut batch = Batch::from_rows(&self.layout, &posterior.frame, &posterior.vocabularies, rows);
+        self.taught(posterior, rows, birthplace).map(|(news, _)| news)
+    }
+
+    /// What `rows` say, and `E ln p(rows | θ)` with the optimal q(z) put in.
+    fn taught(
+        &self,
+        posterior: &MixturePosterior,
+        rows: RowsView<'_>,
+        birthplace: (Partition, Offset),
+    ) -> Result<(MixtureEvidence, f64), NotFinite> {
+        let mut batch = Batch::from_rows(&self.layout, &posterior.units, &posterior.vocabularies, rows);
         batch.check()?;
-        let ones = Matrix::ones(batch.events, batch.groups);
-        let responsibilities = if posterior.ids.len() == 1 { ones.clone() } else { posterior.responsibilities(&batch) };
+        let (responsibilities, totals) = posterior.responsibilities(&batch);
         let mut news = MixtureEvidence::nothing(self.layout.shape());
         news.vocabularies = posterior.vocabularies.clone();
         self.meet_texts(&mut news, &mut batch, rows);
         for (id, statistics) in posterior.ids.iter().zip(posterior.statistics(&batch, &responsibilities)) {
             if statistics.events > 0.0 {
-                news.components.insert(*id, batch.frame.restore(statistics));
+                news.components.insert(*id, batch.units.restore(statistics));
             }
         }
-        let numbers = kernel::moments(&batch, &ones, &vec![0.0; self.layout.numbers.len()]).remove(0);
-        news.total = batch.frame.restore(discrete::gather(&batch, &ones, 0, Numbers::Diagonal(numbers)));
+        let ones = Matrix::ones(batch.events(), batch.numbers.groups);
+        let numbers = diagonal::moments(&batch.numbers, &ones, 0, &vec![0.0; self.layout.numbers.len()]);
+        let total = discrete::gather(&batch, &ones, vec![Numbers::Diagonal(numbers)]).remove(0);
+        news.total = batch.units.restore(total);
         news.recent = recent::Recent::new(self.cells(&batch, rows), self.layout.width());
         news.search.rows = rows.len() as i64;
         news.search.latest = Some(ComponentId { partition: birthplace.0, offset: birthplace.1 });
-        if news.is_finite() { Ok(news) } else { Err(NotFinite { quantity: "a statistic of the batch".into() }) }
+        if news.is_finite() {
+            Ok((news, totals.iter().sum()))
+        } else {
+            Err(NotFinite { quantity: "a statistic of the batch".into() })
+        }
     }
 
     /// Cells in the model's own order, categories as slots.
@@ -229,7 +254,7 @@ impl Mixture {
         for event in rows.len().saturating_sub(recent::REMEMBERED)..rows.len() {
             let row = rows.row(event);
             cells.extend(self.layout.numbers.iter().chain(sums()).map(|cell| row[*cell]));
-            let slot = |slots: &Vec<usize>| if slots[event] == frame::MISSING { f64::NAN } else { slots[event] as f64 };
+            let slot = |slots: &Vec<usize>| if slots[event] == batch::MISSING { f64::NAN } else { slots[event] as f64 };
             cells.extend(batch.categories.iter().map(slot));
         }
         cells
@@ -270,20 +295,24 @@ impl Model for Mixture {
     }
 
     fn score(&self, posterior: &MixturePosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
-        let batch = Batch::from_rows(&self.layout, &posterior.frame, &posterior.vocabularies, rows);
-        let start = surprisals.len();
-        surprisals.extend(posterior.log_density(&batch).into_iter().map(|density| Surprisal { nats: -density, sd: 0.0 }));
-        // A column that has always been the same changes with probability 1/(n + 2) (Laplace's rule of succession).
-        let frame = &posterior.frame;
-        for d in (0..self.layout.numbers.len()).filter(|d| !frame.live[*d] && frame.count[*d] > 0.0) {
-            let (centre, nats) = (frame.centre[d], (frame.count[d] + 2.0).ln());
+        let batch = Batch::from_rows(&self.layout, &posterior.units, &posterior.vocabularies, rows);
+        let (densities, mut variances) = posterior.log_density(&batch);
+        let mut nats: Vec<f64> = densities.into_iter().map(|density| -density).collect();
+        // A column that has always been the same changes with a probability of q = Beta(1, n + 1) (Laplace's rule of succession).
+        let units = &posterior.units;
+        for d in (0..self.layout.numbers.len()).filter(|d| !units.live[*d] && units.count[*d] > 0.0) {
+            let change = Beta { yes: 1.0, no: units.count[d] + 1.0 };
+            let ([mass, _], [variance, _]) = (change.predictive_log_mass(), change.log_mass_variance());
             for event in 0..rows.len() {
                 let x = rows.row(event)[self.layout.numbers[d]];
-                if Standard::differs(x, centre) {
-                    surprisals[start + event].nats += nats;
+                if Standard::differs(x, units.location[d]) {
+                    nats[event] -= mass;
+                    variances[event] += variance;
                 }
             }
         }
+        let pairs = nats.into_iter().zip(variances);
+        surprisals.extend(pairs.map(|(nats, variance)| Surprisal { nats, sd: variance.max(0.0).sqrt() }));
     }
 
     fn learn(
@@ -292,8 +321,9 @@ impl Model for Mixture {
         site: &MixtureEvidence,
         block: Block<'_>,
     ) -> Result<Learnt<MixtureEvidence>, NotFinite> {
-        let news = self.news(posterior, block.rows, (block.partition, block.offset))?;
-        Ok(Learnt { evidence: block.pace.apply(site, news), progress: Progress::default() })
+        let (news, likelihood) = self.taught(posterior, block.rows, (block.partition, block.offset))?;
+        let progress = Progress { expected_log_likelihood: Some(likelihood), ..Progress::default() };
+        Ok(Learnt { evidence: block.pace.apply(site, news), progress })
     }
 
     fn reorganise(&self, rest: &MixtureEvidence, site: &mut MixtureEvidence) {

@@ -14,13 +14,14 @@ use crate::data::{P0, assert_close, engine, latencies, model, run, schema, take}
 use crate::example::RobustRegression;
 use crate::noise::normal;
 
-/// `y = slopes · (1, a, b) + N(0, NOISE²)`.
+/// `y = slopes · (1, a, b) + N(0, NOISE²)`, with the prior's standard deviation.
 #[derive(Debug)]
-pub struct Linear;
+pub struct Linear(pub f64);
 
 pub const NAMES: [&str; 3] = ["a", "b", "y"];
 const NOISE: f64 = 0.7;
-const PRIOR_SD: f64 = 2.0;
+/// A prior that says something, and one that says nothing.
+const PRIOR_SDS: [f64; 2] = [2.0, 1e7];
 
 impl LogJoint for Linear {
     fn name(&self) -> &'static str {
@@ -32,7 +33,7 @@ impl LogJoint for Linear {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        vec![Parameter::real("slopes", 3, 0.5, PRIOR_SD)]
+        vec![Parameter::real("slopes", 3, 0.5, self.0)]
     }
 
     fn log_likelihood(&self, theta: &Draws, events: &Events) -> Result<Tensor> {
@@ -53,9 +54,9 @@ pub fn orthogonal(count: usize) -> Rows {
 }
 
 /// Mean and precision of the conjugate posterior when event i counts `weight(i)` times.
-fn conjugate(rows: RowsView<'_>, weight: impl Fn(usize) -> f64) -> (Vector3<f64>, Matrix3<f64>) {
-    let mut precision = Matrix3::identity() / PRIOR_SD.powi(2);
-    let mut shift = Vector3::repeat(0.5 / PRIOR_SD.powi(2));
+fn conjugate(rows: RowsView<'_>, prior_sd: f64, weight: impl Fn(usize) -> f64) -> (Vector3<f64>, Matrix3<f64>) {
+    let mut precision = Matrix3::identity() / prior_sd.powi(2);
+    let mut shift = Vector3::repeat(0.5 / prior_sd.powi(2));
     for event in 0..rows.len() {
         let [a, b, y] = rows.row(event) else { unreachable!("three columns") };
         let x = Vector3::new(1.0, *a, *b);
@@ -67,12 +68,12 @@ fn conjugate(rows: RowsView<'_>, weight: impl Fn(usize) -> f64) -> (Vector3<f64>
 
 #[test]
 fn a_normal_likelihood_with_an_orthogonal_design_gives_the_conjugate_posterior() {
-    let model = model(Linear, &NAMES);
-    for count in [4, 200, 1_024] {
+    for (prior_sd, count) in PRIOR_SDS.into_iter().flat_map(|prior_sd| [4, 200, 1_024].map(|count| (prior_sd, count))) {
+        let model = model(Linear(prior_sd), &NAMES);
         let rows = orthogonal(count);
         let mut engine = engine(&model, &NAMES, 1);
         take(&mut engine, rows.view(), 0);
-        let (expected, precision) = conjugate(rows.view(), |_| 1.0);
+        let (expected, precision) = conjugate(rows.view(), prior_sd, |_| 1.0);
         for (i, (mean, sd)) in engine.posterior().moments("slopes").into_iter().enumerate() {
             assert_close(mean, expected[i], 1e-9);
             assert_close(sd * precision[(i, i)].sqrt(), 1.0, 1e-9);
@@ -87,7 +88,7 @@ fn forgetting_and_a_population_weigh_events_as_the_rule_says() {
     for rule in [Rule { half_life_events: 300.0, ..Rule::default() }, Rule { population, ..Rule::default() }] {
         let learning = Learning { rule, max_block: 256 };
         let rows = orthogonal(1_024);
-        let mut engine = Engine::new(model(Linear, &NAMES), &schema(&NAMES), learning).unwrap();
+        let mut engine = Engine::new(model(Linear(2.0), &NAMES), &schema(&NAMES), learning).unwrap();
         engine.assign(P0, None, None, Offset(0)).unwrap();
         engine.step(vec![run(P0, rows.view(), 0)]).unwrap().advance(false);
         let (mut weights, mut learnt) = (Vec::<f64>::new(), 0);
@@ -98,7 +99,7 @@ fn forgetting_and_a_population_weigh_events_as_the_rule_says() {
             weights.extend(vec![pace.weight; len]);
             learnt += len;
         }
-        let (expected, precision) = conjugate(rows.view().slice(0..learnt), |event| weights[event]);
+        let (expected, precision) = conjugate(rows.view().slice(0..learnt), 2.0, |event| weights[event]);
         for (i, (mean, sd)) in engine.posterior().moments("slopes").into_iter().enumerate() {
             // Where weights within four differ, the design is orthogonal only nearly.
             assert!((mean - expected[i]).abs() < 0.05 * sd, "{mean} is not {} ± {sd}", expected[i]);
@@ -116,9 +117,9 @@ fn a_random_design_gives_nearly_the_conjugate_posterior() {
         cells.extend([a, b, 4.0 - 2.0 * a + 0.3 * b + NOISE * error]);
     }
     let rows = Rows::from_cells(3, cells);
-    let mut engine = engine(&model(Linear, &NAMES), &NAMES, 1);
+    let mut engine = engine(&model(Linear(2.0), &NAMES), &NAMES, 1);
     take(&mut engine, rows.view(), 0);
-    let (expected, precision) = conjugate(rows.view(), |_| 1.0);
+    let (expected, precision) = conjugate(rows.view(), 2.0, |_| 1.0);
     let covariance = precision.try_inverse().expect("the prior is proper");
     for (i, (mean, sd)) in engine.posterior().moments("slopes").into_iter().enumerate() {
         let expected_sd = covariance[(i, i)].sqrt();
@@ -131,7 +132,7 @@ fn a_random_design_gives_nearly_the_conjugate_posterior() {
 /// `y ~ N(x · mean, NOISE² + Σ x² sd²)`, and `Var ½z² = ½ s⁴ + m² s²` for z ~ N(m, s²).
 #[test]
 fn scores_are_those_of_the_predictive() {
-    let model = model(Linear, &NAMES);
+    let model = model(Linear(2.0), &NAMES);
     for count in [0, 4, 64] {
         let rows = orthogonal(count);
         let mut engine = engine(&model, &NAMES, 1);

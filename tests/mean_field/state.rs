@@ -38,7 +38,7 @@ fn learn<L: LogJoint>(engine: &mut Engine<MeanField<L>>, dealt: &[Rows]) {
 
 #[test]
 fn sites_of_partitions_add_up_to_the_posterior_of_all() {
-    let linear = model(exact::Linear, &exact::NAMES);
+    let linear = model(exact::Linear(2.0), &exact::NAMES);
     let rows = exact::orthogonal(1_536);
     let mut whole = engine(&linear, &exact::NAMES, 1);
     take(&mut whole, rows.view().slice(0..1_024), 0);
@@ -221,6 +221,25 @@ fn a_likelihood_that_is_not_finite_is_refused_and_counted() {
     take(&mut engine, Rows::from_cells(1, cells).view(), from);
     assert!(engine.evidence().events() > 60.0);
     assert!((engine.posterior().moments("centre")[0].0 - 1.15).abs() < 0.1);
+}
+
+/// Sums of squares of columns are state too, and those of incomplete events with them.
+#[test]
+fn numbers_too_large_to_square_are_refused() {
+    let model = model(RobustRegression, &NAMES);
+    let mut engine = engine(&model, &NAMES, 1);
+    let mut rows = Rows::from_cells(3, vec![0.0, 0.0, 1.0]);
+    for load in [1e200, -1e200] {
+        rows.push_missing().0[0] = load;
+    }
+    let ready = engine.step(vec![run(P0, rows.view(), 0)]).expect("in order");
+    assert_eq!(ready.refused().events, 2);
+    assert_eq!(
+        ready.refused().cause.as_ref().map(ToString::to_string).as_deref(),
+        Some("the sum of squares of a column of `robust_regression` is not finite")
+    );
+    ready.advance(false);
+    assert_eq!(model.columns(&engine.evidence())[0].observed, 1.0);
 }
 
 #[test]

@@ -115,6 +115,26 @@ fn expected_densities_by_draws() {
 }
 
 #[test]
+fn variance_of_the_log_density_by_draws() {
+    let draws = 200_000;
+    for x in [[0.5, -1.0], [1.5, -3.0]] {
+        let x = DVector::from_column_slice(&x);
+        let mean = q().expected_log_density(&x);
+        let (mut second, mut fourth) = (0.0, 0.0);
+        for index in 0..draws {
+            let (centre, precision) = draw(&q(), index);
+            let gap = &x - centre;
+            let density = 0.5 * (precision.determinant().ln() - 2.0 * LN_TAU - gap.dot(&(&precision * &gap)));
+            let square = (density - mean).powi(2);
+            (second, fourth) = (second + square / draws as f64, fourth + square * square / draws as f64);
+        }
+        let error = ((fourth - second * second) / draws as f64).sqrt();
+        let expected = q().log_density_variance(&x);
+        assert!((second - expected).abs() < 4.0 * error && error < 0.03 * expected, "{second} ± {error} is not {expected}");
+    }
+}
+
+#[test]
 fn what_is_no_member_is_refused() {
     let ([dof, strength], first, second) = q().to_natural();
     assert!(Factored::from_natural(([1.0, strength], first.clone(), second.clone())).is_err());
@@ -158,4 +178,5 @@ fn in_one_dimension_it_is_the_normal_gamma() {
     oracle::assert_same(&[half_ln, square, product[0], precision[0]], &a.to_mean(), &a.to_mean(), 1e-13);
     assert_close(one(a).predictive_log_density(&x), a.predictive_log_density(2.2), 1e-13);
     assert_close(one(a).expected_log_density(&x), a.expected_log_density(2.2), 1e-13);
+    assert_close(one(a).log_density_variance(&x), a.log_density_variance(2.2), 1e-13);
 }

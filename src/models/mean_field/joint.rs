@@ -8,6 +8,7 @@ use nalgebra::DMatrix;
 use super::observations::Observations;
 use super::table::{Events, Table};
 use super::{Draws, LogJoint, MOST_PARAMETERS, MeanFieldError, Parameter};
+use crate::device::cause;
 use crate::inference::mean_field::Gaussians;
 use crate::models::{NotFinite, Surprisal};
 
@@ -89,7 +90,7 @@ impl<L: LogJoint> Joint<L> {
         match tried() {
             Ok(None) => Ok(()),
             Ok(Some(detail)) => Err(fault(detail)),
-            Err(error) => Err(fault(candle(&error))),
+            Err(error) => Err(fault(cause(&error))),
         }
     }
 
@@ -197,7 +198,7 @@ impl<L: LogJoint> Joint<L> {
 
     /// A pass that candle could not do.
     pub fn failed(&self, error: &candle_core::Error) -> NotFinite {
-        NotFinite { quantity: format!("ln p(events | θ) of `{}`, which failed ({}), ", self.name(), candle(error)) }
+        NotFinite { quantity: format!("ln p(events | θ) of `{}`, which failed ({}), ", self.name(), cause(error)) }
     }
 }
 
@@ -219,9 +220,4 @@ fn surprisal<'a>(log_likelihoods: impl Iterator<Item = &'a f64> + Clone) -> Surp
 /// A tensor's elements.
 fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
     tensor.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()
-}
-
-/// The first line of what candle says: the rest is where it happened.
-fn candle(error: &candle_core::Error) -> String {
-    error.to_string().lines().next().unwrap_or("").to_owned()
 }

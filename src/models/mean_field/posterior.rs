@@ -13,9 +13,19 @@ use crate::models::NotFinite;
 pub struct MeanFieldPosterior {
     parameters: Vec<Parameter>,
     prior: Gaussians,
+    /// Λ and Λμ of all evidence, without the prior.
+    precision: Vec<f64>,
+    shift: Vec<f64>,
     q: Gaussians,
     /// What scores are the mean over.
     draws: Draws,
+}
+
+/// The prior with evidence.
+fn with(prior: &Gaussians, precision: &[f64], shift: &[f64]) -> Gaussians {
+    let precision: Vec<f64> = prior.precision.iter().zip(precision).map(|(prior, evidence)| prior + evidence).collect();
+    let mean = |i: usize| (prior.precision[i] * prior.mean[i] + shift[i]) / precision[i];
+    Gaussians { mean: (0..precision.len()).map(mean).collect(), precision }
 }
 
 impl MeanFieldPosterior {
@@ -26,15 +36,14 @@ impl MeanFieldPosterior {
         scoring: &DMatrix<f64>,
     ) -> Result<Self, NotFinite> {
         let prior = joint.prior();
-        let precision: Vec<f64> = prior.precision.iter().zip(evidence.precision()).map(|(prior, site)| prior + site).collect();
-        let mean = |i: usize| (prior.precision[i] * prior.mean[i] + evidence.shift()[i]) / precision[i];
-        let q = Gaussians { mean: (0..joint.dim()).map(mean).collect(), precision };
+        let (precision, shift) = (evidence.precision().to_vec(), evidence.shift().to_vec());
+        let q = with(&prior, &precision, &shift);
         let unconstrained = q.antithetic(scoring);
         if !unconstrained.iter().all(|value| value.is_finite()) {
             return Err(NotFinite { quantity: format!("the posterior of `{}`", joint.name()) });
         }
         let draws = joint.draws(&unconstrained).map_err(|error| joint.failed(&error))?;
-        Ok(Self { parameters: joint.parameters().to_vec(), prior, q, draws })
+        Ok(Self { parameters: joint.parameters().to_vec(), prior, precision, shift, q, draws })
     }
 
     /// Mean and standard deviation of each value of the parameter `name`, on the unconstrained scale; none if there is no such.
@@ -60,15 +69,11 @@ impl MeanFieldPosterior {
         &self.draws
     }
 
-    /// q without `share` of a site's evidence.
+    /// q without `share` of a site's evidence. A sum of what is not negative is never less than its parts, rounded or not, so the
+    /// prior's precision is always left.
     pub(super) fn without(&self, site: &MeanFieldEvidence, share: f64) -> Gaussians {
-        if share == 0.0 {
-            return self.q.clone();
-        }
-        let Gaussians { mean, precision } = &self.q;
-        let rest: Vec<f64> = precision.iter().zip(site.precision()).map(|(all, site)| all - share * site).collect();
-        let mean = |i: usize| (precision[i] * mean[i] - share * site.shift()[i]) / rest[i];
-        Gaussians { mean: (0..rest.len()).map(mean).collect(), precision: rest }
+        let rest = |all: &[f64], site: &[f64]| all.iter().zip(site).map(|(all, site)| all - share * site).collect::<Vec<_>>();
+        with(&self.prior, &rest(&self.precision, site.precision()), &rest(&self.shift, site.shift()))
     }
 
     /// KL(q ‖ p) in nats: `½ Σ (Λ₀/Λ + Λ₀ (μ − μ₀)² − 1 + ln Λ/Λ₀)`.

@@ -1,148 +1,222 @@
-//! Counts, booleans and categories: what components expect of them, and their statistics.
+//! Counts, booleans and categories: what components expect of them, how well that is known, and their statistics.
+//!
+//! Events bring few of all the values that there may be, so what a value is worth in every component is worked out when it comes.
 
-use super::frame::{Batch, MISSING};
-use super::kernel::{self, Matrix};
+use std::sync::LazyLock;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::batch::{Batch, MISSING};
+use super::kernel::{Matrix, total};
 use super::prior::Prior;
 use super::statistics::{Numbers, Statistics, Sum};
+use super::tally::Tally;
+use super::values::Values;
 use crate::dist::beta::Beta;
 use crate::dist::family::ExponentialFamily;
-use crate::dist::gamma::Gamma;
-use crate::dist::special::{digamma, ln_gamma};
+use crate::dist::gamma::{self, Gamma};
+use crate::dist::lanes::{LANES, Lanes, ln};
+use crate::dist::special::ln_gamma;
 
-/// What components expect of the columns that are no numbers: a row a component, in each table.
+/// Expected log masses of the columns that are no numbers, a row a component.
 #[derive(Clone, Debug)]
-pub struct Discrete {
-    counts: Vec<Vec<Rate>>,
-    /// Log masses of (false, true) `[columns][rows]`.
+pub struct ExpectedMasses {
+    /// `(E ln λ, E λ)` `[columns][rows]`.
+    rates: Vec<Vec<(f64, f64)>>,
     booleans: Vec<Vec<[f64; 2]>>,
-    categories: Vec<Vec<Values>>,
+    categories: Vec<Values>,
 }
 
-/// Log masses of a category's values: `f(concentration of the slot) − f(sum of all)`, worked out for those that come.
+/// Predictive log masses of the columns that are no numbers, a row a component, and last the background if there is to be one.
 #[derive(Clone, Debug)]
-struct Values {
-    concentrations: Vec<f64>,
-    total: f64,
-    /// ψ₀ for expected log masses, ln for predictive ones.
-    f: fn(f64) -> f64,
+pub struct PredictiveMasses {
+    rates: Vec<Rates>,
+    booleans: Vec<Vec<[f64; 2]>>,
+    categories: Vec<Values>,
+    variances: Variances,
 }
 
-impl Values {
-    fn new(concentrations: Vec<f64>, f: fn(f64) -> f64) -> Self {
-        Self { total: f(concentrations.iter().sum()), concentrations, f }
-    }
-
-    fn log_mass(&self, slot: usize) -> f64 {
-        (self.f)(self.concentrations[slot]) - self.total
-    }
-}
-
-/// Log masses of a count.
+/// Variances of log masses under the posterior, `[columns][components]` each.
 #[derive(Clone, Debug)]
-enum Rate {
-    /// `x · E ln λ − E λ − ln x!`.
-    Expected { ln: f64, mean: f64 },
-    /// Negative binomial, with the first masses at hand.
-    Predictive(Gamma, Vec<f64>),
+struct Variances {
+    /// Polynomials in the count.
+    counts: Vec<Vec<[f64; 3]>>,
+    /// Of (false, true).
+    booleans: Vec<Vec<[f64; 2]>>,
 }
 
 /// Counts above this are taken for it, so that their log masses stay finite.
 const MOST: f64 = 1e300;
 
-/// Counts below this have their predictive mass at hand.
+/// Counts below this have their factorials and predictive masses at hand.
 const AT_HAND: usize = 64;
 
-impl Rate {
-    fn expected(gamma: &Gamma) -> Self {
-        Self::Expected { ln: gamma.expected_ln(), mean: gamma.mean() }
-    }
+/// ln x! of counts at hand.
+static LN_FACTORIALS: LazyLock<[f64; AT_HAND]> = LazyLock::new(|| std::array::from_fn(|x| ln_gamma(x as f64 + 1.0)));
 
-    fn predictive(gamma: Gamma) -> Self {
-        let total = (gamma.rate + 1.0).ln();
-        let mut mass = gamma.predictive_log_mass(0.0);
-        let mut masses = Vec::with_capacity(AT_HAND);
-        for x in 0..AT_HAND {
-            masses.push(mass);
-            // p(x + 1) / p(x) = (a + x) / ((x + 1)(b + 1)).
-            mass += ((gamma.shape + x as f64) / (x as f64 + 1.0)).ln() - total;
-        }
-        Self::Predictive(gamma, masses)
-    }
-}
-
-impl Discrete {
-    /// Expected log masses, for learning.
-    pub fn expected(prior: &Prior, components: &[Statistics]) -> Self {
+impl ExpectedMasses {
+    /// What `components` expect.
+    pub fn new(prior: &Prior, components: &[&Statistics]) -> Self {
         let (rates, chances) = posteriors(prior, components);
-        let ln = |chance: &Beta| {
+        let sides = |chance: &Beta| {
             let [yes, no] = chance.to_mean();
             [no, yes]
         };
         Self {
-            counts: rates.into_iter().map(|column| column.iter().map(Rate::expected).collect()).collect(),
-            booleans: chances.iter().map(|column| column.iter().map(ln).collect()).collect(),
-            categories: values(prior, components, digamma),
+            rates: rates.iter().map(|column| column.iter().map(|rate| (rate.expected_ln(), rate.mean())).collect()).collect(),
+            booleans: chances.iter().map(|column| column.iter().map(sides).collect()).collect(),
+            categories: (0..prior.values.len()).map(|column| Values::expected(prior, column, components)).collect(),
         }
     }
 
-    /// Predictive log masses, for scoring. The last row is the background, if there is to be one.
-    pub fn predictive(prior: &Prior, components: &[Statistics], background: bool) -> Self {
-        let (rates, chances) = posteriors(prior, components);
-        let ln = |chance: &Beta| {
-            let [yes, no] = chance.predictive_log_mass();
-            [no, yes]
-        };
-        let mut tables = Self {
-            counts: rates.into_iter().map(|column| column.into_iter().map(Rate::predictive).collect()).collect(),
-            booleans: chances.iter().map(|column| column.iter().map(ln).collect()).collect(),
-            categories: values(prior, components, f64::ln),
-        };
-        if background {
-            tables.counts.iter_mut().zip(&prior.rates).for_each(|(column, rate)| column.push(Rate::predictive(*rate)));
-            tables.booleans.iter_mut().for_each(|column| column.push([0.5_f64.ln(); 2]));
-            for (column, values) in tables.categories.iter_mut().zip(&prior.values) {
-                column.push(Values::new(vec![1.0; values.len()], f64::ln));
+    /// Adds the expected log masses of the batch's cells to `log` `[rows, events]`.
+    pub fn add_to(&self, batch: &Batch, log: &mut Matrix) {
+        let (counts, booleans) = batch.sums.split_at(self.rates.len());
+        for (cells, rates) in counts.iter().zip(&self.rates) {
+            for (event, &x) in cells.iter().enumerate().filter(|(_, x)| !x.is_nan()) {
+                let x = x.min(MOST);
+                let ln_factorial = if x < AT_HAND as f64 { LN_FACTORIALS[x as usize] } else { ln_gamma(x + 1.0) };
+                for (row, (ln, mean)) in rates.iter().enumerate() {
+                    *log.at(row, event) += x * ln - mean - ln_factorial;
+                }
             }
         }
-        tables
+        add_booleans(&self.booleans, booleans, log);
+        self.categories.iter().zip(&batch.categories).for_each(|(values, slots)| values.add_to(slots, log));
+    }
+}
+
+impl PredictiveMasses {
+    /// What `components` predict.
+    pub fn new(prior: &Prior, components: &[&Statistics], background: bool) -> Self {
+        let (mut rates, chances) = posteriors(prior, components);
+        let variances = Variances {
+            counts: rates.iter().map(|column| column.iter().map(|rate| rate.log_mass_variance_polynomial()).collect()).collect(),
+            booleans: chances
+                .iter()
+                .map(|column| column.iter().map(|chance| swap(chance.log_mass_variance())).collect())
+                .collect(),
+        };
+        let sides = |chance: &Beta| swap(chance.predictive_log_mass());
+        let mut booleans: Vec<Vec<[f64; 2]>> = chances.iter().map(|column| column.iter().map(sides).collect()).collect();
+        if background {
+            rates.iter_mut().zip(&prior.rates).for_each(|(column, rate)| column.push(*rate));
+            booleans.iter_mut().for_each(|column| column.push([0.5_f64.ln(); 2]));
+        }
+        Self {
+            rates: rates.into_iter().map(Rates::new).collect(),
+            booleans,
+            categories: (0..prior.values.len()).map(|column| Values::predictive(prior, column, components, background)).collect(),
+            variances,
+        }
     }
 
     /// Adds the log masses of the batch's cells to `log` `[rows, events]`.
     pub fn add_to(&self, batch: &Batch, log: &mut Matrix) {
-        let (counts, booleans) = batch.sums.split_at(self.counts.len());
-        for (cells, rates) in counts.iter().zip(&self.counts) {
-            for (event, &x) in cells.iter().enumerate().filter(|(_, x)| !x.is_nan()) {
-                let x = x.min(MOST);
-                let ln_factorial = if let Some(Rate::Expected { .. }) = rates.first() { ln_gamma(x + 1.0) } else { 0.0 };
-                for (row, rate) in rates.iter().enumerate() {
-                    *log.at(row, event) += match rate {
-                        Rate::Expected { ln, mean } => x * ln - mean - ln_factorial,
-                        Rate::Predictive(_, masses) if x < AT_HAND as f64 => masses[x as usize],
-                        Rate::Predictive(gamma, _) => gamma.predictive_log_mass(x),
-                    };
-                }
+        let (counts, booleans) = batch.sums.split_at(self.rates.len());
+        self.rates.iter().zip(counts).for_each(|(rates, cells)| rates.add_to(cells, log));
+        add_booleans(&self.booleans, booleans, log);
+        self.categories.iter().zip(&batch.categories).for_each(|(values, slots)| values.add_to(slots, log));
+    }
+
+    /// Adds the variances of the log masses of `events` in component `row` to `variances`.
+    pub fn add_variances(&self, row: usize, batch: &Batch, events: &[usize], variances: &mut [f64]) {
+        let (counts, booleans) = batch.sums.split_at(self.rates.len());
+        for (at, event) in events.iter().enumerate() {
+            let present = |cells: &Vec<f64>| Some(cells[*event]).filter(|x| !x.is_nan());
+            for (cells, column) in counts.iter().zip(&self.variances.counts) {
+                variances[at] += present(cells).map_or(0.0, |x| gamma::log_mass_variance(column[row], x));
             }
-        }
-        for (cells, chances) in booleans.iter().zip(&self.booleans) {
-            for (event, x) in cells.iter().enumerate().filter(|(_, x)| !x.is_nan()) {
-                let side = usize::from(*x != 0.0);
-                chances.iter().enumerate().for_each(|(row, chance)| *log.at(row, event) += chance[side]);
+            for (cells, column) in booleans.iter().zip(&self.variances.booleans) {
+                variances[at] += present(cells).map_or(0.0, |x| column[row][usize::from(x != 0.0)]);
             }
-        }
-        for (slots, rows) in batch.categories.iter().zip(&self.categories) {
-            // Log masses `[slots][rows]` of the values that have come so far.
-            let known = rows.first().map_or(0, |values| values.concentrations.len());
-            let mut masses: Vec<Option<Vec<f64>>> = vec![None; known];
-            for (event, &slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != MISSING) {
-                let masses = masses[slot].get_or_insert_with(|| rows.iter().map(|values| values.log_mass(slot)).collect());
-                masses.iter().enumerate().for_each(|(row, mass)| *log.at(row, event) += mass);
+            for (slots, values) in batch.categories.iter().zip(&self.categories) {
+                let slot = Some(slots[*event]).filter(|slot| *slot != MISSING);
+                variances[at] += slot.map_or(0.0, |slot| values.log_mass_variance(row, slot));
             }
         }
     }
 }
 
+/// (true, false) as (false, true), by which a cell is looked up.
+fn swap([yes, no]: [f64; 2]) -> [f64; 2] {
+    [no, yes]
+}
+
+fn add_booleans(columns: &[Vec<[f64; 2]>], cells: &[Vec<f64>], log: &mut Matrix) {
+    for (cells, chances) in cells.iter().zip(columns) {
+        for (event, x) in cells.iter().enumerate().filter(|(_, x)| !x.is_nan()) {
+            let side = usize::from(*x != 0.0);
+            chances.iter().enumerate().for_each(|(row, chance)| *log.at(row, event) += chance[side]);
+        }
+    }
+}
+
+/// A count column's negative binomials, a row each.
+#[derive(Clone, Debug)]
+struct Rates {
+    gammas: Vec<Gamma>,
+    /// Shapes, rates' `ln(b + 1)` and log masses of 0, eight rows at a time.
+    lanes: Vec<[Lanes; 3]>,
+}
+
+impl Rates {
+    fn new(gammas: Vec<Gamma>) -> Self {
+        let lanes = |rows: &[Gamma]| {
+            let lane = |of: fn(&Gamma) -> f64| std::array::from_fn(|i| rows.get(i).map_or(1.0, of));
+            [lane(|rate| rate.shape), lane(|rate| (rate.rate + 1.0).ln()), lane(|rate| rate.predictive_log_mass(0.0))]
+        };
+        Self { lanes: gammas.chunks(LANES).map(lanes).collect(), gammas }
+    }
+
+    fn add_to(&self, cells: &[f64], log: &mut Matrix) {
+        let at_hand = |x: f64| x < AT_HAND as f64;
+        let most = cells.iter().copied().filter(|x| at_hand(*x)).fold(-1.0, f64::max);
+        let masses = Arch::new().dispatch(Masses { rates: self, count: (most + 1.0) as usize });
+        for (event, &x) in cells.iter().enumerate().filter(|(_, x)| !x.is_nan()) {
+            for (row, gamma) in self.gammas.iter().enumerate() {
+                *log.at(row, event) += match at_hand(x) {
+                    true => masses[x as usize * self.lanes.len() + row / LANES][row % LANES],
+                    false => gamma.predictive_log_mass(x.min(MOST)),
+                };
+            }
+        }
+    }
+}
+
+/// Log masses `[0..count, rows]` by `p(x + 1) / p(x) = (a + x) / ((x + 1)(b + 1))`.
+struct Masses<'a> {
+    rates: &'a Rates,
+    count: usize,
+}
+
+impl WithSimd for Masses<'_> {
+    type Output = Vec<Lanes>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<Lanes> {
+        let stride = self.rates.lanes.len();
+        let mut masses = vec![[0.0; LANES]; self.count * stride];
+        for (at, [shape, ln_rate, first]) in self.rates.lanes.iter().enumerate() {
+            let mut mass = *first;
+            for x in 0..self.count {
+                masses[x * stride + at] = mass;
+                let mut ratio = *shape;
+                for i in 0..LANES {
+                    ratio[i] = (shape[i] + x as f64) / (x as f64 + 1.0);
+                }
+                let ratio = ln(ratio);
+                for i in 0..LANES {
+                    mass[i] += ratio[i] - ln_rate[i];
+                }
+            }
+        }
+        masses
+    }
+}
+
 /// Posteriors of counts and of booleans, `[columns][components]`.
-pub fn posteriors(prior: &Prior, components: &[Statistics]) -> (Vec<Vec<Gamma>>, Vec<Vec<Beta>>) {
+pub fn posteriors(prior: &Prior, components: &[&Statistics]) -> (Vec<Vec<Gamma>>, Vec<Vec<Beta>>) {
     let split = prior.rates.len();
     let of = |at: usize| components.iter().map(move |component| component.sums[at]);
     let rates = prior.rates.iter().enumerate().map(|(c, rate)| of(c).map(|seen| rate.observe(seen.count, seen.sum)).collect());
@@ -150,34 +224,33 @@ pub fn posteriors(prior: &Prior, components: &[Statistics]) -> (Vec<Vec<Gamma>>,
     (rates.collect(), prior.chances.iter().enumerate().map(chance).collect())
 }
 
-fn values(prior: &Prior, components: &[Statistics], f: fn(f64) -> f64) -> Vec<Vec<Values>> {
-    let column = |c| components.iter().map(|component| Values::new(prior.observe_values(c, component), f)).collect();
-    (0..prior.values.len()).map(column).collect()
+/// Statistics of events under `responsibilities` `[components, events]`, from those of their numbers.
+pub fn gather(batch: &Batch, responsibilities: &Matrix, numbers: Vec<Numbers>) -> Vec<Statistics> {
+    let component = |(row, numbers)| {
+        let events: Vec<(usize, f64)> =
+            responsibilities.above(row, 0.0).into_iter().map(|event| (event, responsibilities.get(row, event))).collect();
+        Statistics {
+            events: total(responsibilities.row(row)),
+            numbers,
+            sums: batch.sums.iter().map(|cells| sum(cells, &events)).collect(),
+            categories: batch.categories.iter().map(|slots| tally(slots, &events)).collect(),
+        }
+    };
+    numbers.into_iter().enumerate().map(component).collect()
 }
 
-/// Statistics of the columns that are no numbers, under one row of responsibilities, put together with those of `numbers`.
-pub fn gather(batch: &Batch, responsibilities: &Matrix, row: usize, numbers: Numbers) -> Statistics {
-    let weights = responsibilities.row(row).as_flattened();
-    let sum = |cells: &Vec<f64>| {
-        let mut sum = Sum::default();
-        for (x, weight) in cells.iter().zip(weights).filter(|(x, _)| !x.is_nan()) {
-            sum.count += weight;
-            sum.sum += weight * x;
-        }
-        sum
-    };
-    let slots = |cells: &Vec<usize>| {
-        let last = cells.iter().copied().filter(|slot| *slot != MISSING).max().unwrap_or(0);
-        let mut counts = vec![0.0; last + 1];
-        for (slot, weight) in cells.iter().zip(weights).filter(|(slot, _)| **slot != MISSING) {
-            counts[*slot] += weight;
-        }
-        counts
-    };
-    Statistics {
-        events: kernel::total(responsibilities.row(row)),
-        numbers,
-        sums: batch.sums.iter().map(sum).collect(),
-        categories: batch.categories.iter().map(slots).collect(),
+fn sum(cells: &[f64], events: &[(usize, f64)]) -> Sum {
+    let mut sum = Sum::default();
+    for (x, weight) in events.iter().map(|(event, weight)| (cells[*event], weight)).filter(|(x, _)| !x.is_nan()) {
+        sum.count += weight;
+        sum.sum += weight * x;
     }
+    sum
+}
+
+fn tally(slots: &[usize], events: &[(usize, f64)]) -> Tally {
+    let seen = || events.iter().map(|(event, weight)| (slots[*event], weight)).filter(|(slot, _)| *slot != MISSING);
+    let mut counts = vec![0.0; seen().map(|(slot, _)| slot).max().unwrap_or(0) + 1];
+    seen().for_each(|(slot, weight)| counts[slot] += weight);
+    Tally::new(counts)
 }

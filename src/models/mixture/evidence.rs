@@ -10,7 +10,8 @@ use std::fmt;
 use nalgebra::{DMatrix, DVector};
 
 use super::recent::{REMEMBERED, Recent};
-use super::statistics::{Cloud, Moments, Numbers, Statistics, Sum};
+use super::statistics::{JointMoments, Moments, Numbers, Statistics, Sum};
+use super::tally::Tally;
 use crate::checkpoint::{CheckpointError, Reader, Tensor};
 use crate::models::Evidence;
 use crate::models::vocabulary::Vocabulary;
@@ -58,11 +59,16 @@ impl Shape {
     /// Statistics of no event, the numbers jointly if `full`.
     pub fn nothing(&self, full: bool) -> Statistics {
         let numbers = if full {
-            Numbers::Full(Cloud::nothing(self.numbers))
+            Numbers::Full(JointMoments::nothing(self.numbers))
         } else {
             Numbers::Diagonal(vec![Moments::default(); self.numbers])
         };
-        Statistics { events: 0.0, numbers, sums: vec![Sum::default(); self.sums], categories: vec![vec![0.0]; self.categories] }
+        Statistics {
+            events: 0.0,
+            numbers,
+            sums: vec![Sum::default(); self.sums],
+            categories: vec![Tally::default(); self.categories],
+        }
     }
 }
 
@@ -149,13 +155,13 @@ impl MixtureEvidence {
         }
     }
 
-    /// A joint cloud has a place for every column. Before a column's first value that place means nothing, and is moved to where
+    /// Joint moments have a place for every column. Before a column's first value that place means nothing, and is moved to where
     /// values turn out to lie, lest the way there be taken for scatter.
     fn place_unseen(&mut self, unseen: &[(usize, f64)]) {
         for component in self.components.values_mut() {
-            if let Numbers::Full(cloud) = &mut component.numbers {
-                for (d, mean) in unseen.iter().filter(|(d, _)| cloud.scatter[(*d, *d)] == 0.0).copied().collect::<Vec<_>>() {
-                    cloud.mean[d] = mean;
+            if let Numbers::Full(joint) = &mut component.numbers {
+                for (d, mean) in unseen.iter().filter(|(d, _)| joint.scatter[(*d, *d)] == 0.0).copied().collect::<Vec<_>>() {
+                    joint.mean[d] = mean;
                 }
             }
         }
@@ -258,10 +264,10 @@ impl MixtureEvidence {
                     means.extend(columns.iter().map(|column| column.mean));
                     scatters.extend(columns.iter().map(|column| column.scatter));
                 }
-                Numbers::Full(cloud) => {
-                    counts.push(cloud.count);
-                    means.extend(cloud.mean.iter());
-                    scatters.extend(cloud.scatter.iter());
+                Numbers::Full(joint) => {
+                    counts.push(joint.count);
+                    means.extend(joint.mean.iter());
+                    scatters.extend(joint.scatter.iter());
                 }
             }
         }
@@ -274,7 +280,7 @@ impl MixtureEvidence {
         put("sums.sum", &[count, sums], rows.iter().flat_map(|row| row.sums.iter().map(|column| column.sum)).collect());
         for column in 0..categories {
             let slots = self.vocabularies[column].len() + 1;
-            let data = rows.iter().flat_map(|row| (0..slots).map(|slot| row.slot(column, slot))).collect();
+            let data = rows.iter().flat_map(|row| (0..slots).map(|slot| row.categories[column].slot(slot))).collect();
             put(&format!("categories.{column}.count"), &[count, slots], data);
         }
     }
@@ -371,7 +377,7 @@ impl MixtureEvidence {
                 let scatter = &scatters[row * dim * dim..(row + 1) * dim * dim];
                 let (mean, scatter) =
                     (DVector::from_column_slice(&means[columns]), DMatrix::from_column_slice(dim, dim, scatter));
-                Numbers::Full(Cloud { count: counts[row], mean, scatter })
+                Numbers::Full(JointMoments { count: counts[row], mean, scatter })
             } else {
                 let moments = columns.map(|i| Moments { count: counts[i], mean: means[i], scatter: scatters[i] });
                 Numbers::Diagonal(moments.collect())
@@ -383,7 +389,7 @@ impl MixtureEvidence {
             let slots = self.vocabularies[column].len() + 1;
             let data = get(&format!("categories.{column}.count"), &[count, slots], 0.0)?;
             for (row, counts) in rows.iter_mut().zip(data.chunks_exact(slots)) {
-                row.categories.push(counts.to_vec());
+                row.categories.push(Tally::new(counts.to_vec()));
             }
         }
         Ok(rows)

@@ -1,4 +1,4 @@
-//! The arithmetic of number columns with covariance: what `kernel` is to diagonal ones.
+//! The arithmetic of number columns with covariance: what `diagonal` is to columns by themselves.
 //!
 //! Complete rows go eight at a time. In a row with missing cells the missing ones are local latent variables: their optimal q is the
 //! normal of the missing given the present under the component, `x̂ = m + Ψ_MO Ψ_OO⁻¹ (x_O − m_O)` with covariance
@@ -6,21 +6,22 @@
 
 use std::collections::HashMap;
 use std::f64::consts::{LN_2, PI};
+use std::sync::Arc;
 
 use nalgebra::{DMatrix, DVector};
 use pulp::{Arch, Simd, WithSimd};
 
-use super::frame::Batch;
-use super::kernel::{Matrix, total};
-use super::statistics::Cloud;
+use super::batch::NumberColumns;
+use super::kernel::{Matrix, TILE, select, sum, total, vectors, vectors_mut};
+use super::statistics::JointMoments;
 use crate::dist::lanes::{LANES, Lanes};
-use crate::dist::normal_wishart::{NormalWishart, NotPositiveDefinite};
-use crate::dist::special::{LN_TAU, digamma, ln_gamma};
+use crate::dist::normal_wishart::{NormalWishart, NotPositiveDefinite, log_density_variance};
+use crate::dist::special::{LN_TAU, digamma, ln_gamma, trigamma};
 use crate::dist::triangle::Triangle;
 
-/// A component's belief about all numbers, ready for many events.
+/// A component's belief about all numbers, with what makes them independent.
 #[derive(Clone, Debug)]
-pub struct Ellipse {
+pub struct WhitenedNormal {
     belief: NormalWishart,
     /// L⁻¹ `[dim, dim]`, lower triangular, row after row, where LLᵀ = Ψ.
     whitening: Vec<f64>,
@@ -45,7 +46,7 @@ pub enum Density {
     Predictive,
 }
 
-impl Ellipse {
+impl WhitenedNormal {
     /// What is to be computed once for `belief`.
     pub fn new(belief: NormalWishart, live: &[bool]) -> Result<Self, NotPositiveDefinite> {
         let dim = belief.dim();
@@ -108,12 +109,48 @@ impl Ellipse {
         }
     }
 
+    /// The variance under the posterior of the log density at Mahalanobis square `square` over `seen` of the live columns. Their
+    /// marginal has `predictive_dof + seen − 1` degrees of freedom.
+    fn log_density_variance(&self, square: f64, seen: usize, trigammas: &[f64]) -> f64 {
+        let dof = self.belief.predictive_dof() + seen as f64 - 1.0;
+        log_density_variance(self.belief.strength, dof, seen, trigammas[seen], square)
+    }
+
+    /// `Σ ψ₁((ν_O − i)/2)` over the marginal of any `0..=dim` of the live columns.
+    fn trigammas(&self) -> Vec<f64> {
+        let free = self.belief.predictive_dof();
+        let mut sum = 0.0;
+        let terms = (0..self.dim).map(|i| {
+            sum += trigamma(0.5 * (free + i as f64));
+            sum
+        });
+        std::iter::once(0.0).chain(terms).collect()
+    }
+
     /// The conditional of missing columns given the present ones `seen`.
     fn conditional(&self, seen: &[usize]) -> Option<Conditional> {
         let scatter = &self.belief.scatter;
         let among = DMatrix::from_fn(seen.len(), seen.len(), |i, j| scatter[(seen[i], seen[j])]);
         let factor = Triangle::cholesky(&among).ok()?;
         Some(Conditional { ln_determinant: factor.ln_square_determinant(), whitening: factor.inverse() })
+    }
+
+    /// Those of `seen` that are live, and the Mahalanobis squares over them of `events`; `None` where there is nothing to say.
+    fn marginal(&self, numbers: &NumberColumns, seen: &[usize], events: &[usize]) -> Option<Marginal> {
+        let seen: Vec<usize> = seen.iter().copied().filter(|d| self.live[*d] == 1.0).collect();
+        if seen.is_empty() {
+            return None;
+        }
+        let conditional = self.conditional(&seen)?;
+        let square = |event: &usize| conditional.whitening.square(self.gap(numbers, *event, &seen).as_slice());
+        let squares = events.iter().map(square).collect();
+        Some(Marginal { seen: seen.len(), ln_determinant: conditional.ln_determinant, squares })
+    }
+
+    /// `z_O − m_O`.
+    fn gap(&self, numbers: &NumberColumns, event: usize, seen: &[usize]) -> DVector<f64> {
+        let gap = |d: &usize| numbers.get(event, *d).unwrap_or(0.0) - self.belief.mean[*d];
+        DVector::from_iterator(seen.len(), seen.iter().map(gap))
     }
 }
 
@@ -123,16 +160,22 @@ struct Conditional {
     ln_determinant: f64,
 }
 
-/// Rows of a batch that have missing numbers, by which columns are present.
-fn patterns(batch: &Batch) -> Vec<(Vec<usize>, Vec<usize>)> {
-    if batch.present.is_empty() {
+struct Marginal {
+    seen: usize,
+    ln_determinant: f64,
+    squares: Vec<f64>,
+}
+
+/// Events that have missing numbers, by which columns are present.
+fn patterns(numbers: &NumberColumns) -> Vec<(Vec<usize>, Vec<usize>)> {
+    if numbers.present.is_empty() {
         return Vec::new();
     }
-    let dim = batch.complete.len();
+    let dim = numbers.complete.len();
     let mut groups: HashMap<Vec<usize>, usize> = HashMap::new();
     let mut out: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
-    for event in 0..batch.events {
-        let seen: Vec<usize> = (0..dim).filter(|d| batch.number(event, *d).is_some()).collect();
+    for event in 0..numbers.events {
+        let seen: Vec<usize> = (0..dim).filter(|d| numbers.get(event, *d).is_some()).collect();
         if seen.len() < dim {
             let at = *groups.entry(seen.clone()).or_insert_with(|| {
                 out.push((seen, Vec::new()));
@@ -144,158 +187,200 @@ fn patterns(batch: &Batch) -> Vec<(Vec<usize>, Vec<usize>)> {
     out
 }
 
-/// Adds the log densities of the batch's numbers under each ellipse to `log` `[ellipses, events]`.
-pub fn add_to(ellipses: &[Ellipse], density: Density, batch: &Batch, log: &mut Matrix) {
-    let patterns = patterns(batch);
-    for (row, ellipse) in ellipses.iter().enumerate() {
-        let squares = Arch::new().dispatch(Squares { ellipse, batch });
-        let mut logs = vec![0.0; batch.events];
-        let at_middle = ellipse.at_mean(density);
-        for (event, value) in logs.iter_mut().enumerate() {
-            let square = squares[event / LANES][event % LANES];
+/// Adds the log densities of numbers under each normal to `log` `[normals, events]`.
+pub fn add_to(normals: &[Arc<WhitenedNormal>], density: Density, numbers: &NumberColumns, log: &mut Matrix) {
+    let patterns = patterns(numbers);
+    for (row, normal) in normals.iter().enumerate() {
+        let squares = squares(normal, numbers);
+        let mut logs = vec![0.0; numbers.events];
+        let at_mean = normal.at_mean(density);
+        for (value, square) in logs.iter_mut().zip(squares) {
             // As `log_density`, with what doesn't depend on the event taken out.
             *value = match density {
-                Density::Expected => at_middle - 0.5 * ellipse.dof * square,
+                Density::Expected => at_mean - 0.5 * normal.dof * square,
                 Density::Predictive => {
-                    let spread = (ellipse.belief.strength + 1.0) / ellipse.belief.strength;
-                    at_middle - 0.5 * (ellipse.dof + 1.0) * (square / spread).ln_1p()
+                    let spread = (normal.belief.strength + 1.0) / normal.belief.strength;
+                    at_mean - 0.5 * (normal.dof + 1.0) * (square / spread).ln_1p()
                 }
             };
         }
         for (seen, events) in &patterns {
-            let seen: Vec<usize> = seen.iter().copied().filter(|d| ellipse.live[*d] == 1.0).collect();
-            let Some(conditional) = ellipse.conditional(&seen) else { continue };
-            for &event in events {
-                let gap = gap(ellipse, batch, event, &seen);
-                let square = conditional.whitening.square(gap.as_slice());
-                // With no number present there is nothing to say, and nothing is learnt.
-                let nothing = seen.is_empty();
-                logs[event] =
-                    if nothing { 0.0 } else { ellipse.log_density(density, square, seen.len(), conditional.ln_determinant) };
+            // With no number present there is nothing to say, and nothing is learnt.
+            let marginal = normal.marginal(numbers, seen, events);
+            for (i, event) in events.iter().enumerate() {
+                logs[*event] =
+                    marginal.as_ref().map_or(0.0, |of| normal.log_density(density, of.squares[i], of.seen, of.ln_determinant));
             }
         }
-        for (event, value) in logs.into_iter().enumerate() {
-            *log.at(row, event) += value;
+        for (out, value) in log.row_mut(row).as_flattened_mut().iter_mut().zip(logs) {
+            *out += value;
         }
     }
 }
 
-/// `z_O − m_O`.
-fn gap(ellipse: &Ellipse, batch: &Batch, event: usize, seen: &[usize]) -> DVector<f64> {
-    let gap = |d: &usize| batch.number(event, *d).unwrap_or(0.0) - ellipse.belief.mean[*d];
-    DVector::from_iterator(seen.len(), seen.iter().map(gap))
+/// Variances under the posterior of the log densities of numbers `[events]`.
+pub fn log_density_variances(normal: &WhitenedNormal, numbers: &NumberColumns) -> Vec<f64> {
+    let trigammas = normal.trigammas();
+    let variance = |square| normal.log_density_variance(square, normal.dim, &trigammas);
+    let mut variances: Vec<f64> = squares(normal, numbers).into_iter().map(variance).collect();
+    for (seen, events) in patterns(numbers) {
+        let marginal = normal.marginal(numbers, &seen, &events);
+        for (i, event) in events.into_iter().enumerate() {
+            variances[event] =
+                marginal.as_ref().map_or(0.0, |of| normal.log_density_variance(of.squares[i], of.seen, &trigammas));
+        }
+    }
+    variances
 }
 
-/// Mahalanobis squares `(z − m)ᵀ Ψ⁻¹ (z − m)` of all events, right where none of the row is missing.
+/// Mahalanobis squares `(z − m)ᵀ Ψ⁻¹ (z − m)` `[events]`, right where none of the row is missing.
+fn squares(normal: &WhitenedNormal, numbers: &NumberColumns) -> Vec<f64> {
+    Arch::new().dispatch(Squares { normal, numbers })
+}
+
 struct Squares<'a> {
-    ellipse: &'a Ellipse,
-    batch: &'a Batch,
+    normal: &'a WhitenedNormal,
+    numbers: &'a NumberColumns,
 }
 
 impl WithSimd for Squares<'_> {
-    type Output = Vec<Lanes>;
+    type Output = Vec<f64>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Vec<Lanes> {
-        let Self { ellipse, batch } = self;
-        let dim = batch.complete.len();
-        let mut gaps = vec![[0.0; LANES]; dim];
-        let mut out = Vec::with_capacity(batch.groups);
-        for group in 0..batch.groups {
-            for (d, gap) in gaps.iter_mut().enumerate() {
-                let z = &batch.standard[d * batch.stride + group];
-                for i in 0..LANES {
-                    gap[i] = (z[i] - ellipse.belief.mean[d]) * ellipse.live[d];
-                }
-            }
-            let mut square = [0.0; LANES];
-            for row in 0..dim {
-                let mut white = [0.0; LANES];
-                for (gap, factor) in gaps[..=row].iter().zip(&ellipse.whitening[row * dim..row * dim + row + 1]) {
-                    for i in 0..LANES {
-                        white[i] += gap[i] * factor;
-                    }
-                }
-                for i in 0..LANES {
-                    square[i] += white[i] * white[i];
-                }
-            }
-            out.push(square);
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f64> {
+        let mut out = vec![[0.0; LANES]; self.numbers.groups];
+        let count = vectors::<S>(&out).len();
+        let mut gaps = vec![[simd.splat_f64s(0.0); TILE]; self.normal.live.len()];
+        let mut at = 0;
+        while at < count {
+            let tile = TILE.min(count - at);
+            let squares = self.tile(simd, at, tile, &mut gaps);
+            vectors_mut::<S>(&mut out)[at..at + tile].copy_from_slice(&squares[..tile]);
+            at += tile;
         }
+        let mut out = out.into_flattened();
+        out.truncate(self.numbers.events);
         out
     }
 }
 
-/// Statistics of the batch's numbers, in standard units, weighted by each row of responsibilities.
-pub fn clouds(ellipses: &[Ellipse], batch: &Batch, responsibilities: &Matrix) -> Vec<Cloud> {
-    let patterns = patterns(batch);
+impl Squares<'_> {
+    /// Of the first `count` vectors from `at` on.
+    #[inline(always)]
+    fn tile<S: Simd>(&self, simd: S, at: usize, count: usize, gaps: &mut [[S::f64s; TILE]]) -> [S::f64s; TILE] {
+        let Self { normal, numbers } = self;
+        let dim = normal.live.len();
+        for (d, gaps) in gaps.iter_mut().enumerate() {
+            let [mean, live] = [normal.belief.mean[d], normal.live[d]].map(|value| simd.splat_f64s(value));
+            for (gap, z) in gaps.iter_mut().zip(&vectors::<S>(numbers.column(d))[at..at + count]) {
+                *gap = simd.mul_f64s(simd.sub_f64s(*z, mean), live);
+            }
+        }
+        let zeros = [simd.splat_f64s(0.0); TILE];
+        let mut square = zeros;
+        for (row, factors) in normal.whitening.chunks_exact(dim).enumerate() {
+            let mut white = zeros;
+            for (gap, factor) in gaps.iter().zip(&factors[..=row]) {
+                let factor = simd.splat_f64s(*factor);
+                for t in 0..TILE {
+                    white[t] = simd.add_f64s(white[t], simd.mul_f64s(gap[t], factor));
+                }
+            }
+            for t in 0..TILE {
+                square[t] = simd.add_f64s(square[t], simd.mul_f64s(white[t], white[t]));
+            }
+        }
+        square
+    }
+}
+
+/// Statistics of numbers, in standard units, weighted by each row of responsibilities.
+pub fn joint_moments(normals: &[Arc<WhitenedNormal>], numbers: &NumberColumns, responsibilities: &Matrix) -> Vec<JointMoments> {
+    let patterns = patterns(numbers);
     let mut whole = responsibilities.clone();
     for &event in patterns.iter().flat_map(|(_, events)| events) {
         (0..whole.rows()).for_each(|row| *whole.at(row, event) = 0.0);
     }
-    let mut clouds: Vec<Cloud> = Vec::with_capacity(ellipses.len());
-    for (row, ellipse) in ellipses.iter().enumerate().take(responsibilities.rows()) {
-        let mut cloud = Arch::new().dispatch(Gather { ellipse, batch, weights: whole.row(row) });
+    let rows = normals.iter().enumerate().take(responsibilities.rows());
+    rows.map(|(row, normal)| {
+        let mut moments = complete(normal, numbers, &whole, row);
         for (seen, events) in patterns.iter().filter(|(seen, _)| !seen.is_empty()) {
-            let Some(conditional) = ellipse.conditional(seen) else { continue };
-            let missing: Vec<usize> = (0..ellipse.belief.dim()).filter(|d| !seen.contains(d)).collect();
-            let scatter = &ellipse.belief.scatter;
-            let across = DMatrix::from_fn(seen.len(), missing.len(), |i, j| scatter[(seen[i], missing[j])]);
-            let regression = conditional.whitening.gram() * &across;
-            let explained = across.transpose() * &regression;
-            for &event in events {
-                let weight = responsibilities.get(row, event);
-                if weight == 0.0 {
-                    continue;
-                }
-                let gap = gap(ellipse, batch, event, seen);
-                let filled = regression.transpose() * &gap;
-                let mut one = Cloud::nothing(ellipse.belief.dim());
-                one.count = weight;
-                one.mean.copy_from(&ellipse.belief.mean);
-                seen.iter().enumerate().for_each(|(i, d)| one.mean[*d] += gap[i]);
-                missing.iter().enumerate().for_each(|(i, d)| one.mean[*d] += filled[i]);
-                for (i, a) in missing.iter().enumerate() {
-                    for (j, b) in missing.iter().enumerate() {
-                        // A column that has not varied is held to be constant: its missing cells are that constant.
-                        let live = ellipse.live[*a] * ellipse.live[*b];
-                        one.scatter[(*a, *b)] = live * weight * (scatter[(*a, *b)] - explained[(i, j)]) / ellipse.dof;
-                    }
-                }
-                cloud.add(&one);
+            let weights = events.iter().map(|event| responsibilities.get(row, *event));
+            add_incomplete(&mut moments, normal, numbers, seen, events.iter().copied().zip(weights).filter(|(_, r)| *r > 0.0));
+        }
+        moments
+    })
+    .collect()
+}
+
+/// Adds events of which only the columns `seen` are present, the others filled by their expectation.
+fn add_incomplete(
+    moments: &mut JointMoments,
+    normal: &WhitenedNormal,
+    numbers: &NumberColumns,
+    seen: &[usize],
+    events: impl Iterator<Item = (usize, f64)>,
+) {
+    let Some(conditional) = normal.conditional(seen) else { return };
+    let missing: Vec<usize> = (0..normal.belief.dim()).filter(|d| !seen.contains(d)).collect();
+    let scatter = &normal.belief.scatter;
+    let across = DMatrix::from_fn(seen.len(), missing.len(), |i, j| scatter[(seen[i], missing[j])]);
+    let regression = conditional.whitening.gram() * &across;
+    let explained = across.transpose() * &regression;
+    for (event, weight) in events {
+        let gap = normal.gap(numbers, event, seen);
+        let filled = regression.transpose() * &gap;
+        let mut one = JointMoments::nothing(normal.belief.dim());
+        one.count = weight;
+        one.mean.copy_from(&normal.belief.mean);
+        seen.iter().enumerate().for_each(|(i, d)| one.mean[*d] += gap[i]);
+        missing.iter().enumerate().for_each(|(i, d)| one.mean[*d] += filled[i]);
+        for (i, a) in missing.iter().enumerate() {
+            for (j, b) in missing.iter().enumerate() {
+                // A column that has not varied is held to be constant: its missing cells are that constant.
+                let live = normal.live[*a] * normal.live[*b];
+                one.scatter[(*a, *b)] = live * weight * (scatter[(*a, *b)] - explained[(i, j)]) / normal.dof;
             }
         }
-        clouds.push(cloud);
+        moments.add(&one);
     }
-    clouds
+}
+
+/// Moments under a row of `weights`, which are 0 for events with missing numbers.
+fn complete(normal: &WhitenedNormal, numbers: &NumberColumns, weights: &Matrix, row: usize) -> JointMoments {
+    let events = weights.above(row, 0.0);
+    let mean = &normal.belief.mean;
+    if events.len() == numbers.events {
+        Arch::new().dispatch(Gather { mean, numbers, weights: weights.row(row) })
+    } else {
+        Arch::new().dispatch(Gather { mean, numbers: &numbers.select(&events), weights: &select(weights.row(row), &events) })
+    }
 }
 
 struct Gather<'a> {
-    ellipse: &'a Ellipse,
-    batch: &'a Batch,
+    mean: &'a DVector<f64>,
+    numbers: &'a NumberColumns,
     weights: &'a [Lanes],
 }
 
 impl WithSimd for Gather<'_> {
-    type Output = Cloud;
+    type Output = JointMoments;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Cloud {
-        let Self { ellipse, batch, weights } = self;
-        let (dim, groups) = (batch.complete.len(), batch.groups);
-        let mut cloud = Cloud::nothing(dim);
+    fn with_simd<S: Simd>(self, simd: S) -> JointMoments {
+        let Self { mean, numbers, weights } = self;
+        let (dim, groups) = (numbers.complete.len(), numbers.groups);
+        let mut moments = JointMoments::nothing(dim);
         let count = total(weights);
         if count == 0.0 {
-            return cloud;
+            return moments;
         }
-        let mean = &ellipse.belief.mean;
-        // Gaps from the mean `[dim, groups]`, and one column of them weighted.
-        let mut gaps = vec![[0.0; LANES]; dim * groups];
+        // Gaps from the mean `[dim, groups]` with columns of zeros up to a whole tile, and one column of them weighted.
+        let mut gaps = vec![[0.0; LANES]; dim.next_multiple_of(COLUMNS) * groups];
         let mut weighted = vec![[0.0; LANES]; groups];
         let mut shift = vec![0.0; dim];
-        for d in 0..dim {
-            let column = &batch.standard[d * batch.stride..d * batch.stride + groups];
-            for (gap, z) in gaps[d * groups..(d + 1) * groups].iter_mut().zip(column) {
+        for (d, gaps) in gaps.chunks_exact_mut(groups).enumerate().take(dim) {
+            for (gap, z) in gaps.iter_mut().zip(numbers.column(d)) {
                 for i in 0..LANES {
                     gap[i] = z[i] - mean[d];
                 }
@@ -308,29 +393,52 @@ impl WithSimd for Gather<'_> {
                 }
             }
             shift[a] = total(&weighted) / count;
-            for b in 0..=a {
-                let mut sum = [0.0; LANES];
-                for (weighted, gap) in weighted.iter().zip(&gaps[b * groups..(b + 1) * groups]) {
-                    for i in 0..LANES {
-                        sum[i] += weighted[i] * gap[i];
-                    }
+            for first in (0..=a).step_by(COLUMNS) {
+                let sums = sums_of_products(simd, &weighted, &gaps[first * groups..(first + COLUMNS) * groups]);
+                for (b, lanes) in (first..=a).zip(&sums) {
+                    let second = sum(lanes) - shift[a] * shift[b] * count;
+                    moments.scatter[(a, b)] = if a == b { second.max(0.0) } else { second };
+                    moments.scatter[(b, a)] = moments.scatter[(a, b)];
                 }
-                let second = total(&[sum]) - shift[a] * shift[b] * count;
-                cloud.scatter[(a, b)] = if a == b { second.max(0.0) } else { second };
-                cloud.scatter[(b, a)] = cloud.scatter[(a, b)];
             }
         }
-        cloud.count = count;
-        (0..dim).for_each(|d| cloud.mean[d] = mean[d] + shift[d]);
-        cloud
+        moments.count = count;
+        (0..dim).for_each(|d| moments.mean[d] = mean[d] + shift[d]);
+        moments
     }
+}
+
+/// Columns multiplied at a time.
+const COLUMNS: usize = 4;
+
+/// The sums, lane by lane, of the products of `weighted` with each of the columns of `gaps`.
+#[inline(always)]
+fn sums_of_products<S: Simd>(simd: S, weighted: &[Lanes], gaps: &[Lanes]) -> [Lanes; COLUMNS] {
+    let mut out = [[0.0; LANES]; COLUMNS];
+    // Vectors that make a lane group.
+    let whole = vectors::<S>(&out[..1]).len();
+    let weighted = vectors::<S>(weighted);
+    let columns: [&[S::f64s]; COLUMNS] = std::array::from_fn(|c| &vectors::<S>(gaps)[c * weighted.len()..][..weighted.len()]);
+    let mut sums = [[simd.splat_f64s(0.0); LANES]; COLUMNS];
+    for at in (0..weighted.len()).step_by(whole) {
+        for v in 0..whole {
+            for c in 0..COLUMNS {
+                sums[c][v] = simd.add_f64s(sums[c][v], simd.mul_f64s(weighted[at + v], columns[c][at + v]));
+            }
+        }
+    }
+    for (out, sums) in out.iter_mut().zip(&sums) {
+        vectors_mut::<S>(std::slice::from_mut(out)).copy_from_slice(&sums[..whole]);
+    }
+    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dist::testing::{assert_close, simpson};
-    use crate::models::mixture::frame::{Frame, Layout};
+    use crate::models::mixture::batch::Batch;
+    use crate::models::mixture::units::{Layout, Units};
 
     /// Densities of a row `[2]`, NaN missing.
     fn log_density(density: Density, row: [f64; 2]) -> f64 {
@@ -341,12 +449,13 @@ mod tests {
             scatter: DMatrix::from_row_slice(2, 2, &[12.0, 5.0, 5.0, 8.0]),
         };
         let fixed = vec![Some((0.0, 1.0)); 2];
-        let frame = Frame::new(&[Default::default(); 2], &fixed);
+        let units = Units::new(&[Default::default(); 2], &fixed);
         let layout =
             Layout { numbers: vec![0, 1], fixed, counts: Vec::new(), booleans: Vec::new(), categories: Vec::new(), full: true };
-        let batch = Batch::from_cells(&layout, &frame, &row, &[0]);
-        let mut log = Matrix::filled([0.0], batch.groups);
-        add_to(&[Ellipse::new(belief, &[true, true]).expect("positive definite")], density, &batch, &mut log);
+        let batch = Batch::from_cells(&layout, &units, &row, &[0]);
+        let mut log = Matrix::filled([0.0], batch.numbers.groups);
+        let normal = WhitenedNormal::new(belief, &[true, true]).expect("positive definite");
+        add_to(&[Arc::new(normal)], density, &batch.numbers, &mut log);
         log.get(0, 0)
     }
 

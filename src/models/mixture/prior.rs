@@ -3,11 +3,13 @@
 //! In standard units a number's location is 0 and its variance the pooled within-component one; rates, chances and values are
 //! expected to be as over all events. Also the closed-form evidence for a set of events being one component.
 
+use std::sync::{Arc, OnceLock};
+
 use pulp::{Arch, Simd, WithSimd};
 
 use super::evidence::MixtureEvidence;
-use super::frame::{Frame, Layout};
-use super::statistics::{Cloud, Moments, Numbers, Statistics, Sum};
+use super::statistics::{JointMoments, Moments, Numbers, Statistics, Sum};
+use super::units::{Layout, Units};
 use crate::dist::beta::Beta;
 use crate::dist::family::ExponentialFamily;
 use crate::dist::gamma::Gamma;
@@ -43,56 +45,68 @@ pub struct Prior {
     resolution: Vec<f64>,
     /// Whether each number has varied. One that has not says nothing about who belongs to whom.
     live: Vec<bool>,
-    /// Log normaliser of the priors of all numbers that have varied, each by itself.
-    numbers_normaliser: f64,
     /// Of each count.
     pub rates: Vec<Gamma>,
     /// Of each boolean.
     pub chances: Vec<Beta>,
     /// Concentrations of the values of each category, slot 0 being all that are not told apart or have not come.
-    pub values: Vec<Vec<f64>>,
-    /// ln Γ of them.
-    ln_gammas: Vec<Vec<f64>>,
+    pub values: Vec<Arc<Vec<f64>>>,
+    /// What closed-form evidence is reckoned from, once asked for.
+    normalisers: OnceLock<Normalisers>,
+}
+
+/// Log normalisers of the prior.
+#[derive(Clone, Debug)]
+struct Normalisers {
+    /// Of the numbers that have varied: each by itself, and jointly.
+    numbers: f64,
+    joint: f64,
+    /// ln Γ of the concentrations of the values of each category.
+    values: Vec<Vec<f64>>,
 }
 
 impl Prior {
     /// The prior that `evidence` suggests, with `components` its components in standard units.
-    pub fn new(layout: &Layout, scale_events: f64, frame: &Frame, evidence: &MixtureEvidence, components: &[Statistics]) -> Self {
+    pub fn new(layout: &Layout, scale_events: f64, units: &Units, evidence: &MixtureEvidence, components: &[Statistics]) -> Self {
         let dim = layout.numbers.len();
-        let adapts = |d: usize| frame.live[d] && !frame.fixed[d];
+        let adapts = |d: usize| units.live[d] && !units.fixed[d];
         let variance = (0..dim).map(|d| {
             let (mut count, mut scatter) = (POOL_EVENTS, POOL_EVENTS);
             for component in components {
                 let (n, v) = match &component.numbers {
                     Numbers::Diagonal(columns) => (columns[d].count, columns[d].scatter),
-                    Numbers::Full(cloud) => (cloud.count, cloud.scatter[(d, d)]),
+                    Numbers::Full(joint) => (joint.count, joint.scatter[(d, d)]),
                 };
                 (count, scatter) = (count + n, scatter + v);
             }
             if adapts(d) { scatter / count } else { 1.0 }
         });
         let (counts, booleans) = evidence.total.sums.split_at(layout.counts.len());
-        let values =
-            evidence.total.categories.iter().zip(&evidence.vocabularies).enumerate().map(|(column, (slots, vocabulary))| {
-                let seen: f64 = slots.iter().sum();
-                let share = |slot| if seen > 0.0 { evidence.total.slot(column, slot) / seen } else { 0.0 };
-                (0..=vocabulary.len()).map(|slot| HALF + SHARE_EVENTS * share(slot)).collect()
-            });
-        let mut prior = Self {
+        let values = evidence.total.categories.iter().zip(&evidence.vocabularies).map(|(tally, vocabulary)| {
+            let seen = tally.total();
+            let share = |slot| if seen > 0.0 { tally.slot(slot) / seen } else { 0.0 };
+            Arc::new((0..=vocabulary.len()).map(|slot| HALF + SHARE_EVENTS * share(slot)).collect())
+        });
+        Self {
             scale_events,
-            live: frame.live.clone(),
-            numbers_normaliser: 0.0,
+            live: units.live.clone(),
             variance: variance.collect(),
             resolution: (0..dim).map(|d| if adapts(d) { RESOLUTION } else { 0.0 }).collect(),
             // An exponential with the pooled mean, to which one event of mean 1 is added.
             rates: counts.iter().map(|column| Gamma { shape: 1.0, rate: (1.0 + column.count) / (1.0 + column.sum) }).collect(),
             chances: booleans.iter().map(Self::chance).collect(),
             values: values.collect(),
-            ln_gammas: Vec::new(),
-        };
-        prior.ln_gammas = prior.values.iter().map(|values| values.iter().map(|value| ln_gamma(*value)).collect()).collect();
-        prior.numbers_normaliser = (0..dim).filter(|d| frame.live[*d]).map(|d| prior.number(d).log_normaliser()).sum();
-        prior
+            normalisers: OnceLock::new(),
+        }
+    }
+
+    fn normalisers(&self) -> &Normalisers {
+        let of_numbers = || (0..self.live.len()).filter(|d| self.live[*d]).map(|d| self.number(d).log_normaliser()).sum();
+        self.normalisers.get_or_init(|| Normalisers {
+            numbers: of_numbers(),
+            joint: self.of_live(self.numbers()).log_normaliser().unwrap_or(f64::NAN),
+            values: self.values.iter().map(|values| values.iter().map(|value| ln_gamma(*value)).collect()).collect(),
+        })
     }
 
     fn chance(pooled: &Sum) -> Beta {
@@ -124,7 +138,7 @@ impl Prior {
     }
 
     /// The posterior of all numbers jointly.
-    pub fn observe_numbers(&self, seen: &Cloud) -> NormalWishart {
+    pub fn observe_numbers(&self, seen: &JointMoments) -> NormalWishart {
         let mut posterior = self.numbers().observe(seen.count, &seen.mean, &seen.scatter);
         for (d, resolution) in self.resolution.iter().enumerate() {
             posterior.scatter[(d, d)] += resolution * seen.count;
@@ -133,7 +147,10 @@ impl Prior {
     }
 
     /// The marginal of the numbers that have varied.
-    pub fn of_live(&self, belief: &NormalWishart) -> NormalWishart {
+    pub fn of_live(&self, belief: NormalWishart) -> NormalWishart {
+        if !self.live.contains(&false) {
+            return belief;
+        }
         let live: Vec<usize> = (0..self.live.len()).filter(|d| self.live[*d]).collect();
         NormalWishart {
             mean: belief.mean.select_rows(&live),
@@ -145,12 +162,13 @@ impl Prior {
 
     /// The posterior concentrations of a category's values, slot 0 first.
     pub fn observe_values(&self, column: usize, seen: &Statistics) -> Vec<f64> {
-        self.values[column].iter().enumerate().map(|(slot, prior)| prior + seen.slot(column, slot)).collect()
+        self.values[column].iter().enumerate().map(|(slot, prior)| prior + seen.categories[column].slot(slot)).collect()
     }
 
     /// The closed-form log marginal likelihood of events with these statistics being one component, but for terms that any
     /// partition of the same events shares.
     pub fn log_evidence(&self, seen: &Statistics) -> Result<f64, NotPositiveDefinite> {
+        let normalisers = self.normalisers();
         let mut sum = match &seen.numbers {
             Numbers::Diagonal(columns) => {
                 // As `NormalGamma::log_normaliser`; columns seen equally often share what depends on the count only.
@@ -163,12 +181,9 @@ impl Prior {
                 };
                 let live = columns.iter().enumerate().filter(|(d, _)| self.live[*d]);
                 let posterior = live.map(|(d, column)| self.observe_number(d, column));
-                posterior.map(log_normaliser).sum::<f64>() - self.numbers_normaliser
+                posterior.map(log_normaliser).sum::<f64>() - normalisers.numbers
             }
-            Numbers::Full(cloud) => {
-                let of_live = |belief: &NormalWishart| self.of_live(belief).factored();
-                of_live(&self.observe_numbers(cloud))?.log_normaliser() - of_live(&self.numbers())?.log_normaliser()
-            }
+            Numbers::Full(joint) => self.of_live(self.observe_numbers(joint)).log_normaliser()? - normalisers.joint,
         };
         let (counts, booleans) = seen.sums.split_at(self.rates.len());
         for (rate, column) in self.rates.iter().zip(counts) {
@@ -177,9 +192,9 @@ impl Prior {
         for (chance, column) in self.chances.iter().zip(booleans) {
             sum += chance.observe(column.count, column.sum).log_normaliser() - chance.log_normaliser();
         }
-        for ((values, ln_gammas), counts) in self.values.iter().zip(&self.ln_gammas).zip(&seen.categories) {
+        for ((values, ln_gammas), tally) in self.values.iter().zip(&normalisers.values).zip(&seen.categories) {
             // As the difference of `dirichlet::log_normaliser`.
-            let (rise, came) = Arch::new().dispatch(Rise { values, ln_gammas, counts });
+            let (rise, came) = Arch::new().dispatch(Rise { values, ln_gammas, counts: tally.slots() });
             let total: f64 = values.iter().sum();
             sum += rise - (ln_gamma(total + came) - ln_gamma(total));
         }

@@ -5,6 +5,8 @@
 
 use nalgebra::{DMatrix, DVector};
 
+use super::tally::Tally;
+
 /// Count, mean and scatter `Σ(x − mean)²` of a weighted set of numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Moments {
@@ -37,7 +39,7 @@ impl Moments {
 
 /// Count, mean `[dim]` and scatter `[dim, dim]` of a weighted set of vectors.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cloud {
+pub struct JointMoments {
     /// Σ weight.
     pub count: f64,
     /// The weighted mean.
@@ -46,7 +48,7 @@ pub struct Cloud {
     pub scatter: DMatrix<f64>,
 }
 
-impl Cloud {
+impl JointMoments {
     /// Of no vectors.
     pub fn nothing(dim: usize) -> Self {
         Self { count: 0.0, mean: DVector::zeros(dim), scatter: DMatrix::zeros(dim, dim) }
@@ -77,7 +79,7 @@ pub enum Numbers {
     /// Each column by itself `[number columns]`.
     Diagonal(Vec<Moments>),
     /// All of them jointly.
-    Full(Cloud),
+    Full(JointMoments),
 }
 
 /// Count and sum of a weighted set of counts, or of booleans as 0 and 1.
@@ -98,8 +100,8 @@ pub struct Statistics {
     pub numbers: Numbers,
     /// Of each count column, then of each boolean column.
     pub sums: Vec<Sum>,
-    /// Of each category column: how often each text of its vocabulary came, from slot 1; slot 0 is all other texts.
-    pub categories: Vec<Vec<f64>>,
+    /// Of each category column: the texts of its vocabulary from slot 1 on; slot 0 is all other texts.
+    pub categories: Vec<Tally>,
 }
 
 impl Statistics {
@@ -118,17 +120,7 @@ impl Statistics {
             ours.sum += theirs.sum;
         }
         for ((ours, theirs), moved) in self.categories.iter_mut().zip(&other.categories).zip(moved) {
-            let place = |slot: usize| match moved {
-                Some(moved) if slot > 0 => moved[slot - 1] + 1,
-                _ => slot,
-            };
-            for (slot, count) in theirs.iter().enumerate() {
-                let slot = place(slot);
-                if slot >= ours.len() {
-                    ours.resize(slot + 1, 0.0);
-                }
-                ours[slot] += count;
-            }
+            ours.add(theirs, moved.as_deref());
         }
     }
 
@@ -140,21 +132,16 @@ impl Statistics {
                 column.count *= factor;
                 column.scatter *= factor;
             }),
-            Numbers::Full(cloud) => {
-                cloud.count *= factor;
-                cloud.scatter *= factor;
+            Numbers::Full(joint) => {
+                joint.count *= factor;
+                joint.scatter *= factor;
             }
         }
         self.sums.iter_mut().for_each(|column| {
             column.count *= factor;
             column.sum *= factor;
         });
-        self.categories.iter_mut().flatten().for_each(|count| *count *= factor);
-    }
-
-    /// How often each slot of category column `column` came; slots beyond those counted came never.
-    pub fn slot(&self, column: usize, slot: usize) -> f64 {
-        self.categories[column].get(slot).copied().unwrap_or(0.0)
+        self.categories.iter_mut().for_each(|tally| tally.scale(factor));
     }
 
     /// Whether every number is finite.
@@ -163,15 +150,20 @@ impl Statistics {
             Numbers::Diagonal(columns) => {
                 columns.iter().all(|m| m.count.is_finite() && m.mean.is_finite() && m.scatter.is_finite())
             }
-            Numbers::Full(cloud) => {
-                cloud.count.is_finite() && cloud.mean.iter().chain(cloud.scatter.iter()).all(|value| value.is_finite())
+            Numbers::Full(joint) => {
+                joint.count.is_finite() && all_finite(joint.mean.as_slice()) && all_finite(joint.scatter.as_slice())
             }
         };
         numbers
             && self.events.is_finite()
             && self.sums.iter().all(|column| column.count.is_finite() && column.sum.is_finite())
-            && self.categories.iter().flatten().all(|count| count.is_finite())
+            && self.categories.iter().all(|tally| all_finite(tally.slots()))
     }
+}
+
+/// Whether all are finite, without a branch for each.
+fn all_finite(numbers: &[f64]) -> bool {
+    numbers.iter().fold(true, |finite, x| finite & x.is_finite())
 }
 
 #[cfg(test)]
@@ -195,13 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn a_cloud_of_one_dimension_is_moments() {
+    fn joint_moments_of_one_dimension_are_moments() {
         let values = [0.5, -2.0, 7.0];
-        let mut cloud = Cloud::nothing(1);
+        let mut joint = JointMoments::nothing(1);
         for x in values {
-            cloud.add(&Cloud { count: 1.0, mean: DVector::from_element(1, x), scatter: DMatrix::zeros(1, 1) });
+            joint.add(&JointMoments { count: 1.0, mean: DVector::from_element(1, x), scatter: DMatrix::zeros(1, 1) });
         }
         let expected = moments(&values);
-        assert!((cloud.mean[0] - expected.mean).abs() < 1e-14 && (cloud.scatter[(0, 0)] - expected.scatter).abs() < 1e-13);
+        assert!((joint.mean[0] - expected.mean).abs() < 1e-14 && (joint.scatter[(0, 0)] - expected.scatter).abs() < 1e-13);
     }
 }

@@ -5,11 +5,13 @@
 //! it is a function of the evidence, which is a function of the log.
 
 use super::MixtureConfig;
+use super::batch::{Batch, MISSING};
 use super::evidence::{ComponentId, MixtureEvidence};
-use super::frame::{Batch, Layout, MISSING};
+use super::expectation::Expectation;
 use super::kernel::Matrix;
-use super::posterior::{Expectation, MixturePosterior, largest};
+use super::posterior::{MixturePosterior, largest};
 use super::statistics::Statistics;
+use super::units::Layout;
 use crate::dist::special::ln_gamma;
 use crate::models::Evidence;
 use crate::models::vocabulary::Vocabulary;
@@ -74,7 +76,7 @@ pub fn reorganise(layout: &Layout, config: &MixtureConfig, rest: &MixtureEvidenc
     let Ok(posterior) = MixturePosterior::new(layout, config, &merged) else { return };
     let cells = site.recent.cells();
     let rows: Vec<usize> = (0..cells.len() / layout.width()).collect();
-    let batch = Batch::from_cells(layout, &posterior.frame, cells, &rows);
+    let batch = Batch::from_cells(layout, &posterior.units, cells, &rows);
     let (responsibilities, _) = posterior.expectation.responsibilities(&batch);
     let count = posterior.ids.len();
     if count < config.components && split(layout, config, &posterior, &responsibilities, site).is_some() {
@@ -105,10 +107,10 @@ fn split(
     if members.len() < LEAST_MEMBERS {
         return None;
     }
-    let batch = Batch::from_cells(layout, &posterior.frame, cells, &members);
+    let batch = Batch::from_cells(layout, &posterior.units, cells, &members);
     let (parts, whole, entropy) = part(posterior, &batch, &posterior.components[parent])?;
     let count = members.len() as f64;
-    let settled = |statistics: &Statistics| posterior.prior.log_evidence(&posterior.frame.settle(statistics.clone())).ok();
+    let settled = |statistics: &Statistics| posterior.prior.log_evidence(&posterior.units.settle(statistics.clone())).ok();
     let gain = config.concentration.ln() + ln_gamma(parts[0].events) + ln_gamma(parts[1].events) - ln_gamma(count)
         + settled(&parts[0])?
         + settled(&parts[1])?
@@ -118,7 +120,7 @@ fn split(
         return None;
     }
     // The parts share the parent's events, with the shapes that the last rows gave them. The larger part keeps its name.
-    let [mut kept, mut new] = parts.map(|part| posterior.frame.restore(part));
+    let [mut kept, mut new] = parts.map(|part| posterior.units.restore(part));
     if new.events > kept.events {
         std::mem::swap(&mut kept, &mut new);
     }
@@ -132,19 +134,19 @@ fn split(
 
 /// The two parts of a batch that local learning finds, the statistics of the whole, and the entropy of who is in which.
 fn part(posterior: &MixturePosterior, batch: &Batch, parent: &Statistics) -> Option<([Statistics; 2], Statistics, f64)> {
-    let (prior, live) = (&posterior.prior, &posterior.frame.live);
+    let (prior, live) = (&posterior.prior, &posterior.units.live);
     let sides = sides(batch, live);
-    let mut q = Matrix::filled([0.0, 0.0], batch.groups);
+    let mut q = Matrix::filled([0.0, 0.0], batch.numbers.groups);
     for (event, first) in sides.into_iter().enumerate() {
         *q.at(usize::from(!first), event) = 1.0;
     }
-    let start = Expectation::new(prior, live, &[parent.clone(), parent.clone()], vec![0.0; 2]).ok()?;
-    let whole = start.statistics(batch, &Matrix::ones(batch.events, batch.groups)).into_iter().next()?;
+    let start = Expectation::new(prior, live, &[parent, parent], vec![0.0; 2]).ok()?;
+    let whole = start.statistics(batch, &Matrix::ones(batch.events(), batch.numbers.groups)).into_iter().next()?;
     let mut parts = start.statistics(batch, &q);
     for _ in 0..SPLIT_ROUNDS {
-        let settled: Vec<_> = parts.iter().map(|part| posterior.frame.settle(part.clone())).collect();
+        let settled: Vec<_> = parts.iter().map(|part| posterior.units.settle(part.clone())).collect();
         let sizes = parts.iter().map(|part| (part.events + 0.5).ln()).collect();
-        let expectation = Expectation::new(prior, live, &settled, sizes).ok()?;
+        let expectation = Expectation::new(prior, live, &settled.iter().collect::<Vec<_>>(), sizes).ok()?;
         (q, _) = expectation.responsibilities(batch);
         parts = expectation.statistics(batch, &q);
     }
@@ -158,10 +160,10 @@ fn part(posterior: &MixturePosterior, batch: &Batch, parent: &Statistics) -> Opt
 
 /// On which side of their middle events lie along the direction in which they vary most, all columns taken in their own spread.
 fn sides(batch: &Batch, live: &[bool]) -> Vec<bool> {
-    let count = batch.events;
+    let count = batch.events();
     let mut features: Vec<Vec<f64>> = Vec::new();
     for d in (0..live.len()).filter(|d| live[*d]) {
-        features.push((0..count).map(|event| batch.number(event, d).unwrap_or(f64::NAN)).collect());
+        features.push((0..count).map(|event| batch.numbers.get(event, d).unwrap_or(f64::NAN)).collect());
     }
     features.extend(batch.sums.iter().map(|cells| cells.iter().map(|x| x.ln_1p()).collect::<Vec<f64>>()));
     for slots in &batch.categories {
@@ -212,7 +214,7 @@ fn merge(config: &MixtureConfig, posterior: &MixturePosterior, responsibilities:
         for j in i + 1..components.len() {
             let mut both = components[i].clone();
             both.add(&components[j], &stay);
-            let Ok(together) = posterior.prior.log_evidence(&posterior.frame.settle(both)) else { return };
+            let Ok(together) = posterior.prior.log_evidence(&posterior.units.settle(both)) else { return };
             let gain = config.concentration.ln() + ln_gamma(size(i)) + ln_gamma(size(j)) - ln_gamma(size(i) + size(j))
                 + alone[i]
                 + alone[j]
@@ -268,10 +270,10 @@ fn forget(rest: &MixtureEvidence, site: &mut MixtureEvidence) {
         let vocabulary = &site.vocabularies[column];
         let elsewhere = |slot: usize| {
             let known = rest.vocabularies[column].slot(vocabulary.text(slot));
-            known.map_or(0.0, |slot| rest.total.slot(column, slot + 1))
+            known.map_or(0.0, |slot| rest.total.categories[column].slot(slot + 1))
         };
         let remembered = |slot: usize| {
-            let here = site.total.slot(column, slot + 1);
+            let here = site.total.categories[column].slot(slot + 1);
             here >= FORGOTTEN_TEXT || here + elsewhere(slot) >= FORGOTTEN_TEXT
         };
         let kept: Vec<bool> = (0..vocabulary.len()).map(remembered).collect();
@@ -290,12 +292,7 @@ fn forget(rest: &MixtureEvidence, site: &mut MixtureEvidence) {
         site.recent =
             site.recent.map(width, |c, cell| if c == at && !cell.is_nan() { places[cell as usize] as f64 } else { cell });
         for statistics in site.components.values_mut().chain([&mut site.total]) {
-            let slots = &mut statistics.categories[column];
-            let mut slot = 0;
-            slots.retain(|_| {
-                slot += 1;
-                slot == 1 || kept[slot - 2]
-            });
+            statistics.categories[column].keep(|slot| kept[slot - 1]);
         }
     }
 }

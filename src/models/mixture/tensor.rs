@@ -6,16 +6,20 @@
 //!
 //! Joint numbers with missing cells have no tensor form: their patterns are the processor's.
 
+use std::sync::Arc;
+
 use candle_core::{Device, Result, Tensor};
 use candle_nn::ops::softmax;
 use nalgebra::{DMatrix, DVector};
 
+use super::batch::Batch;
+use super::diagonal::{Gaussians, Students};
 use super::discrete::gather;
-use super::frame::Batch;
-use super::full::{Density, Ellipse};
-use super::kernel::{Gaussians, Matrix, Students};
-use super::posterior::{Expectation, Expected, Predictive};
-use super::statistics::{Cloud, Moments, Numbers, Statistics};
+use super::expectation::{Expectation, Expected};
+use super::full::{Density, WhitenedNormal};
+use super::kernel::Matrix;
+use super::predictive::Predictive;
+use super::statistics::{JointMoments, Moments, Numbers, Statistics};
 use crate::device::diagonal::{self, Family};
 use crate::dist::lanes::LANES;
 
@@ -30,12 +34,12 @@ pub struct ExpectationTensors {
 enum ExpectedTensors {
     /// Parameters of [`Family::Gaussian`] `[3, components, dim]`.
     Diagonal(Tensor),
-    Full(EllipseTensors),
+    Full(NormalTensors),
 }
 
-/// Ellipses `[components]`, and what a Mahalanobis square is worth.
+/// WhitenedNormals `[components]`, and what a Mahalanobis square is worth.
 #[derive(Clone, Debug)]
-struct EllipseTensors {
+struct NormalTensors {
     /// `[components, 1, dim]`.
     mean: Tensor,
     /// L⁻ᵀ `[components, dim, dim]`.
@@ -50,19 +54,19 @@ struct EllipseTensors {
 
 /// The batch's numbers `[dim, events]`, NaN where missing.
 fn to_cells(batch: &Batch, device: &Device) -> Result<Tensor> {
-    let dim = batch.complete.len();
-    let column = |d: usize| (0..batch.events).map(move |event| batch.number(event, d).unwrap_or(f64::NAN));
-    Tensor::from_vec((0..dim).flat_map(column).collect(), (dim, batch.events), device)
+    let dim = batch.numbers.complete.len();
+    let column = |d: usize| (0..batch.events()).map(move |event| batch.numbers.get(event, d).unwrap_or(f64::NAN));
+    Tensor::from_vec((0..dim).flat_map(column).collect(), (dim, batch.events()), device)
 }
 
 impl ExpectationTensors {
     /// Takes the tables of `expectation` to `device`.
     pub(super) fn new(expectation: &Expectation, device: &Device) -> Result<Self> {
         let numbers = match expectation.numbers() {
-            Expected::Diagonal(Gaussians { dim, centre, weight, constant }) => {
+            Expected::Diagonal(Gaussians { dim, centre, weight, constant, .. }) => {
                 ExpectedTensors::Diagonal(table(*dim, [centre, weight, constant], device)?)
             }
-            Expected::Full(ellipses) => ExpectedTensors::Full(EllipseTensors::new(ellipses, Density::Expected, device)?),
+            Expected::Full(normals) => ExpectedTensors::Full(NormalTensors::new(normals, Density::Expected, device)?),
         };
         Ok(Self { device: device.clone(), numbers })
     }
@@ -70,18 +74,14 @@ impl ExpectationTensors {
     /// Responsibilities `[components, events]`, and each event's log of the sum.
     pub(super) fn responsibilities(&self, expectation: &Expectation, batch: &Batch) -> Result<(Matrix, Vec<f64>)> {
         let cells = to_cells(batch, &self.device)?;
-        let rest = to_tensor(&expectation.without_numbers(batch), batch.events, &self.device)?;
+        let rest = to_tensor(&expectation.without_numbers(batch), batch.events(), &self.device)?;
         match &self.numbers {
             ExpectedTensors::Diagonal(table) => {
-                let all = diagonal::responsibilities(Family::Gaussian, &cells, table, &rest)?;
-                let components = rest.dim(0)?;
-                Ok((to_matrix(&all.narrow(0, 0, components)?, batch)?, all.get(components)?.to_vec1()?))
+                apart(&diagonal::responsibilities(Family::Gaussian, &cells, table, &rest)?, batch)
             }
-            ExpectedTensors::Full(ellipses) => {
-                let numbers =
-                    ellipses.at_mean.broadcast_sub(&(ellipses.squares(&cells)?.broadcast_mul(&ellipses.dof)? * 0.5)?)?;
-                let log = (numbers + rest)?;
-                Ok((to_matrix(&softmax(&log, 0)?, batch)?, log.log_sum_exp(0)?.to_vec1()?))
+            ExpectedTensors::Full(normals) => {
+                let numbers = normals.at_mean.broadcast_sub(&(normals.squares(&cells)?.broadcast_mul(&normals.dof)? * 0.5)?)?;
+                normalise(&(numbers + rest)?, batch)
             }
         }
     }
@@ -89,15 +89,15 @@ impl ExpectationTensors {
     /// Statistics of the batch under `responsibilities`, in standard units.
     pub(super) fn statistics(&self, batch: &Batch, responsibilities: &Matrix) -> Result<Vec<Statistics>> {
         let cells = to_cells(batch, &self.device)?;
-        let weights = to_tensor(responsibilities, batch.events, &self.device)?;
+        let weights = to_tensor(responsibilities, batch.events(), &self.device)?;
         let numbers: Vec<Numbers> = match &self.numbers {
             ExpectedTensors::Diagonal(table) => {
                 let centre = table.get(0)?;
                 moments(&diagonal::moments(&cells, &centre, &weights)?, &centre)?.into_iter().map(Numbers::Diagonal).collect()
             }
-            ExpectedTensors::Full(ellipses) => ellipses.clouds(&cells, &weights)?.into_iter().map(Numbers::Full).collect(),
+            ExpectedTensors::Full(normals) => normals.joint_moments(&cells, &weights)?.into_iter().map(Numbers::Full).collect(),
         };
-        Ok(numbers.into_iter().enumerate().map(|(row, numbers)| gather(batch, responsibilities, row, numbers)).collect())
+        Ok(gather(batch, responsibilities, numbers))
     }
 }
 
@@ -105,54 +105,55 @@ impl ExpectationTensors {
 #[derive(Clone, Debug)]
 pub struct PredictiveTensors {
     device: Device,
-    ellipses: Option<EllipseTensors>,
-    /// Parameters of [`Family::Student`] `[4, rows, dim]`, of those rows that are no ellipses.
+    normals: Option<NormalTensors>,
+    /// Parameters of [`Family::Student`] `[4, rows, dim]`, of those rows that are no normals.
     students: Option<Tensor>,
 }
 
 impl PredictiveTensors {
     /// Takes the tables of `predictive` to `device`.
     pub(super) fn new(predictive: &Predictive, device: &Device) -> Result<Self> {
-        let (ellipses, Students { dim, centre, inverse, exponent, peak }) = predictive.numbers();
+        let (normals, Students { dim, centre, inverse, exponent, peak, .. }) = predictive.numbers();
         let students = if centre.is_empty() { None } else { Some(table(*dim, [centre, inverse, exponent, peak], device)?) };
-        let ellipses = if ellipses.is_empty() { None } else { Some(EllipseTensors::new(ellipses, Density::Predictive, device)?) };
-        Ok(Self { device: device.clone(), ellipses, students })
+        let normals = if normals.is_empty() { None } else { Some(NormalTensors::new(normals, Density::Predictive, device)?) };
+        Ok(Self { device: device.clone(), normals, students })
     }
 
-    /// `ln Σ weight · density` of each event, in standard units.
-    pub(super) fn log_density(&self, predictive: &Predictive, batch: &Batch) -> Result<Vec<f64>> {
+    /// Responsibilities of known components and the background `[rows, events]`, and `ln Σ weight · density` of each event, in standard
+    /// units.
+    pub(super) fn responsibilities(&self, predictive: &Predictive, batch: &Batch) -> Result<(Matrix, Vec<f64>)> {
         let cells = to_cells(batch, &self.device)?;
-        let mut log = to_tensor(&predictive.without_numbers(batch), batch.events, &self.device)?;
+        let mut log = to_tensor(&predictive.without_numbers(batch), batch.events(), &self.device)?;
         let rows = log.dim(0)?;
-        if let Some(ellipses) = &self.ellipses {
-            let tail = (ellipses.squares(&cells)?.broadcast_mul(&ellipses.narrowing)? + 1.0)?.log()?;
-            let exponent = ((&ellipses.dof + 1.0)? * 0.5)?;
-            let densities = ellipses.at_mean.broadcast_sub(&tail.broadcast_mul(&exponent)?)?;
+        if let Some(normals) = &self.normals {
+            let tail = (normals.squares(&cells)?.broadcast_mul(&normals.narrowing)? + 1.0)?.log()?;
+            let exponent = ((&normals.dof + 1.0)? * 0.5)?;
+            let densities = normals.at_mean.broadcast_sub(&tail.broadcast_mul(&exponent)?)?;
             let others = rows - densities.dim(0)?;
             log = (log + densities.pad_with_zeros(0, 0, others)?)?;
         }
         match &self.students {
-            Some(table) => diagonal::responsibilities(Family::Student, &cells, table, &log)?.get(rows)?.to_vec1(),
-            None => log.log_sum_exp(0)?.to_vec1(),
+            Some(table) => apart(&diagonal::responsibilities(Family::Student, &cells, table, &log)?, batch),
+            None => normalise(&log, batch),
         }
     }
 }
 
-impl EllipseTensors {
-    fn new(ellipses: &[Ellipse], density: Density, device: &Device) -> Result<Self> {
-        let (count, dim) = (ellipses.len(), ellipses[0].belief().dim());
-        let column = |value: &dyn Fn(&Ellipse) -> f64| {
-            Tensor::from_vec(ellipses.iter().map(value).collect::<Vec<_>>(), (count, 1), device)
+impl NormalTensors {
+    fn new(normals: &[Arc<WhitenedNormal>], density: Density, device: &Device) -> Result<Self> {
+        let (count, dim) = (normals.len(), normals[0].belief().dim());
+        let column = |value: &dyn Fn(&WhitenedNormal) -> f64| {
+            Tensor::from_vec(normals.iter().map(|normal| value(normal)).collect::<Vec<_>>(), (count, 1), device)
         };
-        let means: Vec<f64> = ellipses.iter().flat_map(|ellipse| ellipse.belief().mean.iter().copied()).collect();
+        let means: Vec<f64> = normals.iter().flat_map(|normal| normal.belief().mean.iter().copied()).collect();
         // Row after row of L⁻¹; a column that is not live has no say in any distance.
-        let whitening: Vec<f64> = ellipses.iter().flat_map(Ellipse::live_whitening).collect();
+        let whitening: Vec<f64> = normals.iter().flat_map(|normal| normal.live_whitening()).collect();
         Ok(Self {
             mean: Tensor::from_vec(means, (count, 1, dim), device)?,
             whitening: Tensor::from_vec(whitening, (count, dim, dim), device)?.transpose(1, 2)?.contiguous()?,
-            at_mean: column(&|ellipse| ellipse.at_mean(density))?,
-            dof: column(&|ellipse| ellipse.dof())?,
-            narrowing: column(&|ellipse| ellipse.belief().strength / (ellipse.belief().strength + 1.0))?,
+            at_mean: column(&|normal| normal.at_mean(density))?,
+            dof: column(&|normal| normal.dof())?,
+            narrowing: column(&|normal| normal.belief().strength / (normal.belief().strength + 1.0))?,
         })
     }
 
@@ -167,28 +168,39 @@ impl EllipseTensors {
     }
 
     /// Weighted count, mean and scatter of the cells about each mean.
-    fn clouds(&self, cells: &Tensor, weights: &Tensor) -> Result<Vec<Cloud>> {
+    fn joint_moments(&self, cells: &Tensor, weights: &Tensor) -> Result<Vec<JointMoments>> {
         let gaps = self.gaps(cells)?;
         let weighted = gaps.broadcast_mul(&weights.unsqueeze(2)?)?;
         let counts: Vec<f64> = weights.sum(1)?.to_vec1()?;
         let firsts: Vec<Vec<f64>> = weighted.sum(1)?.to_vec2()?;
         let seconds: Vec<Vec<Vec<f64>>> = weighted.transpose(1, 2)?.contiguous()?.matmul(&gaps)?.to_vec3()?;
         let means: Vec<Vec<f64>> = self.mean.squeeze(1)?.to_vec2()?;
-        let cloud = |k: usize| {
+        let joint = |k: usize| {
             let dim = means[k].len();
             if counts[k] == 0.0 {
-                return Cloud::nothing(dim);
+                return JointMoments::nothing(dim);
             }
             let shift = DVector::from_column_slice(&firsts[k]) / counts[k];
             let second = DMatrix::from_fn(dim, dim, |i, j| seconds[k][i][j]);
-            Cloud {
+            JointMoments {
                 count: counts[k],
                 mean: DVector::from_column_slice(&means[k]) + &shift,
                 scatter: second - &shift * shift.transpose() * counts[k],
             }
         };
-        Ok((0..counts.len()).map(cloud).collect())
+        Ok((0..counts.len()).map(joint).collect())
     }
+}
+
+/// Responsibilities of log joints `[rows, events]`, and each event's `ln Σ exp`.
+fn normalise(log: &Tensor, batch: &Batch) -> Result<(Matrix, Vec<f64>)> {
+    Ok((to_matrix(&softmax(log, 0)?, batch)?, log.log_sum_exp(0)?.to_vec1()?))
+}
+
+/// Responsibilities, and the last row, which is each event's `ln Σ exp`.
+fn apart(all: &Tensor, batch: &Batch) -> Result<(Matrix, Vec<f64>)> {
+    let last = all.dim(0)? - 1;
+    Ok((to_matrix(&all.narrow(0, 0, last)?, batch)?, all.get(last)?.to_vec1()?))
 }
 
 /// Parameters `[parameters, rows, dim]`.
@@ -219,11 +231,11 @@ fn to_tensor(matrix: &Matrix, events: usize, device: &Device) -> Result<Tensor> 
 
 fn to_matrix(tensor: &Tensor, batch: &Batch) -> Result<Matrix> {
     let rows: Vec<Vec<f64>> = tensor.to_vec2()?;
-    let mut lanes = Vec::with_capacity(rows.len() * batch.groups);
+    let mut lanes = Vec::with_capacity(rows.len() * batch.numbers.groups);
     for row in rows {
         lanes.extend(row.chunks(LANES).map(|chunk| std::array::from_fn(|i| chunk.get(i).copied().unwrap_or(0.0))));
     }
-    Ok(Matrix { groups: batch.groups, lanes })
+    Ok(Matrix { groups: batch.numbers.groups, lanes })
 }
 
 #[cfg(test)]
@@ -273,26 +285,27 @@ mod tests {
         let posterior = model.posterior(&evidence).expect("finite");
         assert!(posterior.ids.len() > 1);
         let block = rows.view().slice(100..361);
-        let batch = Batch::from_rows(&model.layout, &posterior.frame, &posterior.vocabularies, block);
+        let batch = Batch::from_rows(&model.layout, &posterior.units, &posterior.vocabularies, block);
         for device in devices() {
             let tensors = PredictiveTensors::new(&posterior.predictive, &device).unwrap();
-            let densities = tensors.log_density(&posterior.predictive, &batch).unwrap();
-            for (found, expected) in densities.iter().zip(posterior.predictive.log_density(&batch)) {
-                assert_close(*found, expected, 1e-10);
-            }
+            let same = |(found, totals): (Matrix, Vec<f64>), (expected, expected_totals): (Matrix, Vec<f64>)| {
+                totals.iter().zip(&expected_totals).for_each(|(found, expected)| assert_close(*found, *expected, 1e-10));
+                for (found, expected) in found.lanes.as_flattened().iter().zip(expected.lanes.as_flattened()) {
+                    assert_close(*found, *expected, 1e-10);
+                }
+                expected
+            };
+            let found = tensors.responsibilities(&posterior.predictive, &batch).unwrap();
+            same(found, posterior.predictive.responsibilities(&batch));
             let tensors = ExpectationTensors::new(&posterior.expectation, &device).unwrap();
-            let (found, totals) = tensors.responsibilities(&posterior.expectation, &batch).unwrap();
-            let (expected, expected_totals) = posterior.expectation.responsibilities(&batch);
-            totals.iter().zip(&expected_totals).for_each(|(found, expected)| assert_close(*found, *expected, 1e-10));
-            for (found, expected) in found.lanes.as_flattened().iter().zip(expected.lanes.as_flattened()) {
-                assert_close(*found, *expected, 1e-10);
-            }
+            let found = tensors.responsibilities(&posterior.expectation, &batch).unwrap();
+            let expected = same(found, posterior.expectation.responsibilities(&batch));
             let statistics = tensors.statistics(&batch, &expected).unwrap();
             for (found, expected) in statistics.iter().zip(posterior.expectation.statistics(&batch, &expected)) {
                 assert_eq!((&found.sums, &found.categories), (&expected.sums, &expected.categories));
                 let numbers = |statistics: &Statistics| match &statistics.numbers {
                     Numbers::Diagonal(columns) => columns.iter().flat_map(|m| [m.count, m.mean, m.scatter]).collect::<Vec<_>>(),
-                    Numbers::Full(cloud) => [cloud.count].iter().chain(&cloud.mean).chain(&cloud.scatter).copied().collect(),
+                    Numbers::Full(joint) => [joint.count].iter().chain(&joint.mean).chain(&joint.scatter).copied().collect(),
                 };
                 for (found, expected) in numbers(found).into_iter().zip(numbers(&expected)) {
                     assert_close(found, expected, 1e-10);

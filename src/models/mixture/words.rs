@@ -1,9 +1,9 @@
 //! What a mixture believes, in words.
 
 use super::evidence::MixtureEvidence;
-use super::frame::Layout;
 use super::posterior::MixturePosterior;
 use super::statistics::{Moments, Numbers};
+use super::units::Layout;
 use crate::features::{Kind, Schema};
 use crate::models::words::{percent, short};
 use crate::models::{ColumnSummary, Part};
@@ -47,7 +47,7 @@ pub fn columns(schema: &Schema, layout: &Layout, evidence: &MixtureEvidence) -> 
             }
             Kind::Category { .. } => {
                 let at = layout.categories.iter().position(|(at, _)| *at == cell).expect("the layout is the schema's");
-                summary.observed = total.categories[at].iter().sum();
+                summary.observed = total.categories[at].total();
                 summary.distinct = Some(evidence.vocabularies[at].len());
             }
         }
@@ -84,7 +84,7 @@ pub fn parts(schema: &Schema, layout: &Layout, posterior: &MixturePosterior) -> 
 
 fn expects(schema: &Schema, layout: &Layout, posterior: &MixturePosterior, k: usize) -> Vec<(String, String)> {
     let component = &posterior.components[k];
-    let frame = &posterior.frame;
+    let units = &posterior.units;
     let name = |cell: usize| schema.columns()[cell].name.clone();
     let mut lines: Vec<(usize, String)> = Vec::new();
     for (d, &cell) in layout.numbers.iter().enumerate() {
@@ -93,17 +93,17 @@ fn expects(schema: &Schema, layout: &Layout, posterior: &MixturePosterior, k: us
                 let belief = posterior.prior.observe_number(d, &columns[d]);
                 (belief.mean, belief.scatter / belief.dof)
             }
-            Numbers::Full(cloud) => {
-                let belief = posterior.prior.observe_numbers(cloud);
+            Numbers::Full(joint) => {
+                let belief = posterior.prior.observe_numbers(joint);
                 (belief.mean[d], belief.scatter[(d, d)] / belief.predictive_dof())
             }
         };
-        let (centre, spread) = (frame.centre[d], frame.spread[d]);
+        let (location, scale) = (units.location[d], units.scale[d]);
         lines.push((
             cell,
-            match (frame.live[d], frame.count[d] > 0.0) {
-                (true, _) => format!("{} ± {}", short(centre + spread * mean), short(spread * variance.sqrt())),
-                (false, true) => format!("always {}", short(centre)),
+            match (units.live[d], units.count[d] > 0.0) {
+                (true, _) => format!("{} ± {}", short(location + scale * mean), short(scale * variance.sqrt())),
+                (false, true) => format!("always {}", short(location)),
                 (false, false) => "not seen yet".into(),
             },
         ));
