@@ -79,8 +79,8 @@ impl Predictor {
                 if a == b { product + 1.0 / prior.variance + ridge } else { product }
             })
         };
-        let factor = factor(0.0).or_else(|| factor(RIDGE * count));
-        let factor = factor.ok_or_else(|| NotFinite { quantity: "the precision of the coefficients".into() })?;
+        let factor = factor(0.0).or_else(|_| factor(RIDGE * count));
+        let factor = factor.map_err(|_| NotFinite { quantity: "the precision of the coefficients".into() })?;
         let shift: Vec<f64> = (0..dim)
             .map(|a| joint.scatter(columns[a], joint.target()) * inverse[a] / target.scale + pull * means[a] * level)
             .collect();
