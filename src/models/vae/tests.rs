@@ -105,7 +105,7 @@ fn a_linear_autoencoder_reaches_the_evidence_of_probabilistic_principal_componen
     const LATENT: usize = 2;
     let loadings = DMatrix::from_fn(DIM, LATENT, |row, column| normal((row * LATENT + column) as u64));
     let covariance = &loadings * loadings.transpose() + DMatrix::identity(DIM, DIM) * 0.25;
-    let count = 40_000;
+    let count = 80_000;
     let mut cells = Vec::with_capacity(count * DIM);
     for event in 0..count as u64 {
         let draw = |at: u64| normal(1_000_000 + 16 * event + at);
@@ -117,7 +117,7 @@ fn a_linear_autoencoder_reaches_the_evidence_of_probabilistic_principal_componen
     let standards = (0..DIM).map(|d| (format!("c{d}"), Standard { location: 0.0, scale: 1.0 })).collect();
     let config = VaeConfig { latent: LATENT, hidden: vec![], standards, ..VaeConfig::default() };
     let vae = Vae::new(&schema(&[Kind::Number; DIM]), config).unwrap();
-    let from = 30_000;
+    let from = 70_000;
     let (_, bound) = prequential(&vae, &rows, 256, from);
     let cholesky = covariance.cholesky().unwrap();
     let exact = |row: usize| {
