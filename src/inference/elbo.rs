@@ -44,7 +44,7 @@ pub struct ImportanceWeighted {
     /// Its bias against `ln p(D)`, to first order: `−Var w / (2 K (E w)²)`; minus infinity for a single draw.
     pub bias: f64,
     /// `(Σ w)² / Σ w²`, between 1 and K: the draws that count. Where it is a small part of K, what is estimated from the draws is
-    /// too good to be true.
+    /// too good to be true. 0 where the bound is not finite.
     pub effective_draws: f64,
 }
 
@@ -52,6 +52,10 @@ pub struct ImportanceWeighted {
 /// method (Nowozin 2018, eq. 8 and 9).
 pub fn importance_weighted(log_weights: &[f64]) -> ImportanceWeighted {
     let bound = log_mean_exp(log_weights);
+    if !bound.is_finite() {
+        let infinite = f64::INFINITY;
+        return ImportanceWeighted { bound, standard_error: infinite, bias: -infinite, effective_draws: 0.0 };
+    }
     let count = log_weights.len();
     // Relative to their mean, weights have a mean of 1.
     let squares: f64 = log_weights.iter().map(|weight| (2.0 * (weight - bound)).exp()).sum();
@@ -258,6 +262,8 @@ mod tests {
         assert_eq!(importance_weighted(&[-3.0]).bound, -3.0);
         assert_eq!(importance_weighted(&[-3.0]).standard_error, f64::INFINITY);
         assert_eq!(pathwise(&[-3.0]), Estimate { bound: -3.0, standard_error: f64::INFINITY });
+        let impossible = importance_weighted(&[f64::NEG_INFINITY; 3]);
+        assert_eq!((impossible.bound, impossible.effective_draws), (f64::NEG_INFINITY, 0.0));
         let mut weights = [800.0, 800.0 + 3f64.ln()];
         normalise(&mut weights);
         assert_close(weights[0], 0.25, 1e-12);

@@ -10,9 +10,9 @@ pub struct Poisson;
 /// The greatest exponent taken: rates stay below 1e87, so that their powers and sums of them are numbers.
 const MOST: f64 = 200.0;
 
-/// `e^x`, held below 1e87.
+/// `e^x`, held below 1e87; what is not a number stays so.
 fn rate(x: f64) -> f64 {
-    x.min(MOST).exp()
+    if x > MOST { MOST.exp() } else { x.exp() }
 }
 
 impl Likelihood for Poisson {
