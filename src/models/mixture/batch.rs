@@ -95,7 +95,7 @@ impl Batch {
     pub fn from_rows(layout: &Layout, units: &Units, vocabularies: &[Vocabulary], rows: RowsView<'_>) -> Self {
         let width = rows.width();
         let cells = rows.cells();
-        let mut batch = Self::standardise(units, rows.len(), |e, d| cells[e * width + layout.numbers[d]]);
+        let mut batch = Self::standardise(units, rows.len(), &layout.numbers, |event| rows.row(event));
         let sums = layout.counts.iter().chain(&layout.booleans);
         batch.sums = sums.map(|&at| cells.iter().skip(at).step_by(width).copied().collect()).collect();
         let slots = |((at, _), vocabulary): (&(usize, usize), &Vocabulary)| {
@@ -110,18 +110,21 @@ impl Batch {
     pub fn from_cells(layout: &Layout, units: &Units, cells: &[f64], rows: &[usize]) -> Self {
         let width = layout.width();
         let (dim, sums) = (layout.numbers.len(), layout.counts.len() + layout.booleans.len());
-        let mut batch = Self::standardise(units, rows.len(), |e, d| cells[rows[e] * width + d]);
+        let numbers: Vec<usize> = (0..dim).collect();
+        let row = |event: usize| &cells[rows[event] * width..(rows[event] + 1) * width];
+        let mut batch = Self::standardise(units, rows.len(), &numbers, row);
         batch.sums = (dim..dim + sums).map(|at| rows.iter().map(|row| cells[row * width + at]).collect()).collect();
         let slot = |cell: f64| if cell.is_nan() { MISSING } else { cell as usize };
         batch.categories = (dim + sums..width).map(|at| rows.iter().map(|row| slot(cells[row * width + at])).collect()).collect();
         batch
     }
 
-    fn standardise(units: &Units, events: usize, cell: impl Fn(usize, usize) -> f64) -> Self {
-        let dim = units.location.len();
+    /// The numbers of `events` rows, which stand in the cells `at`.
+    fn standardise<'a>(units: &Units, events: usize, at: &[usize], row: impl Fn(usize) -> &'a [f64]) -> Self {
+        let dim = at.len();
         let mut units = units.clone();
         for d in (0..dim).filter(|d| units.count[*d] == 0.0 && !units.fixed[*d]).collect::<Vec<_>>() {
-            if let Some(first) = (0..events).map(|e| cell(e, d)).find(|x| !x.is_nan()) {
+            if let Some(first) = (0..events).map(|event| row(event)[at[d]]).find(|x| !x.is_nan()) {
                 (units.location[d], units.scale[d]) = (first, first.abs().max(1.0));
             }
         }
@@ -130,11 +133,11 @@ impl Batch {
         let mut far = vec![false; dim];
         // Eight rows at a time, which stay at hand while their columns are read.
         for group in 0..numbers.groups {
-            let (first, count) = (group * LANES, LANES.min(events - group * LANES));
-            for d in 0..dim {
+            let rows: [&[f64]; LANES] = std::array::from_fn(|i| row((group * LANES + i).min(events - 1)));
+            let columns = numbers.standard.chunks_exact_mut(numbers.stride);
+            for (d, (column, at)) in columns.zip(at).enumerate() {
                 let (location, inverse) = (units.location[d], inverse[d]);
-                let mut z = [location; LANES];
-                z.iter_mut().enumerate().take(count).for_each(|(i, z)| *z = cell(first + i, d));
+                let mut z = rows.map(|row| row[*at]);
                 let mut usual = true;
                 for z in &mut z {
                     *z = (*z - location) * inverse;
@@ -144,8 +147,13 @@ impl Batch {
                     numbers.complete[d] &= !z.iter().any(|z| z.is_nan());
                     far[d] |= z.iter().any(|z| z.abs() > FARTHEST);
                 }
-                numbers.standard[d * numbers.stride + group] = z;
+                column[group] = z;
             }
+        }
+        // Beyond the last event the lanes are empty.
+        let last = events % LANES;
+        if last > 0 {
+            numbers.standard.chunks_exact_mut(numbers.stride).for_each(|column| column[events / LANES][last..].fill(0.0));
         }
         for d in (0..dim).filter(|d| far[*d]) {
             let column = &mut numbers.standard[d * numbers.stride..][..numbers.groups];

@@ -14,7 +14,6 @@ use super::statistics::{Moments, Numbers, Statistics};
 use super::tensor::{ExpectationTensors, PredictiveTensors};
 use super::units::{Layout, Units};
 use super::weights::Weights;
-use crate::dist::dirichlet;
 use crate::dist::family::ExponentialFamily;
 use crate::models::NotFinite;
 use crate::models::vocabulary::Vocabulary;
@@ -144,9 +143,7 @@ impl MixturePosterior {
                     prior.as_ref().map_or(0.0, |prior| posterior.kl(prior))
                 }
             };
-            for (column, prior) in self.prior.values.iter().enumerate() {
-                sum += dirichlet::kl(&self.prior.observe_values(column, component), prior);
-            }
+            sum += component.categories.iter().enumerate().map(|(column, seen)| self.prior.values_kl(column, seen)).sum::<f64>();
         }
         sum +=
             rates.iter().zip(&self.prior.rates).flat_map(|(rates, prior)| rates.iter().map(|rate| rate.kl(prior))).sum::<f64>();

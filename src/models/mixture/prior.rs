@@ -9,6 +9,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::evidence::MixtureEvidence;
 use super::statistics::{JointMoments, Moments, Numbers, Statistics, Sum};
+use super::tally::Tally;
 use super::units::{Layout, Units};
 use crate::dist::beta::Beta;
 use crate::dist::family::ExponentialFamily;
@@ -16,7 +17,7 @@ use crate::dist::gamma::Gamma;
 use crate::dist::lanes::{self, LANES};
 use crate::dist::normal_gamma::NormalGamma;
 use crate::dist::normal_wishart::{NormalWishart, NotPositiveDefinite};
-use crate::dist::special::ln_gamma;
+use crate::dist::special::{digamma, ln_gamma};
 
 /// κ₀: how many events the prior location of a number is worth. Little: components may lie anywhere.
 const LOCATION_EVENTS: f64 = 0.1;
@@ -165,6 +166,14 @@ impl Prior {
         self.values[column].iter().enumerate().map(|(slot, prior)| prior + seen.categories[column].slot(slot)).collect()
     }
 
+    /// `KL(q ‖ p)` of the values of a category.
+    pub fn values_kl(&self, column: usize, seen: &Tally) -> f64 {
+        let (values, ln_gammas) = (&self.values[column], &self.normalisers().values[column]);
+        let (sum, came) = Arch::new().dispatch(Bend { values, ln_gammas, counts: seen.slots() });
+        let total: f64 = values.iter().sum();
+        sum + ln_gamma(total + came) - ln_gamma(total) - came * digamma(total + came)
+    }
+
     /// The closed-form log marginal likelihood of events with these statistics being one component, but for terms that any
     /// partition of the same events shares.
     pub fn log_evidence(&self, seen: &Statistics) -> Result<f64, NotPositiveDefinite> {
@@ -228,5 +237,34 @@ impl WithSimd for Rise<'_> {
             }
         }
         (rise, came)
+    }
+}
+
+/// `Σ n ψ₀(a + n) − ln Γ(a + n) + ln Γ(a)` over the values of a category, and `Σ n`.
+struct Bend<'a> {
+    values: &'a [f64],
+    ln_gammas: &'a [f64],
+    counts: &'a [f64],
+}
+
+impl WithSimd for Bend<'_> {
+    type Output = (f64, f64);
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> (f64, f64) {
+        let Self { values, ln_gammas, counts } = self;
+        let (mut sum, mut came) = (0.0, 0.0);
+        for ((values, before), counts) in values.chunks(LANES).zip(ln_gammas.chunks(LANES)).zip(counts.chunks(LANES)) {
+            let mut after = [1.0; LANES];
+            for ((after, value), count) in after.iter_mut().zip(values).zip(counts) {
+                *after = value + count;
+            }
+            let (slope, after) = (lanes::digamma(after), lanes::ln_gamma(after));
+            for (i, count) in counts.iter().enumerate().take(values.len()) {
+                sum += count * slope[i] - after[i] + before[i];
+                came += count;
+            }
+        }
+        (sum, came)
     }
 }
