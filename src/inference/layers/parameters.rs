@@ -1,0 +1,57 @@
+//! A number a weight, layer by layer: means, variances, draws, gradients.
+
+use super::real::Real;
+use super::{PITCH, Shape};
+
+/// A number for each weight of a network: for each layer `[inputs + 1, outputs]`, the last row the biases, rows padded for vectors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameters<T> {
+    shape: Shape,
+    pub(super) layers: Vec<Vec<T>>,
+}
+
+/// The width of a row of `columns` numbers.
+pub(super) fn pitch(columns: usize) -> usize {
+    columns.next_multiple_of(PITCH)
+}
+
+impl<T: Real> Parameters<T> {
+    /// Zeros.
+    pub fn zeros(shape: &Shape) -> Self {
+        let layers = (0..shape.layers()).map(|index| shape.layer(index));
+        let layers = layers.map(|(rows, columns)| vec![T::ZERO; rows * pitch(columns)]).collect();
+        Self { shape: shape.clone(), layers }
+    }
+
+    /// The layers that they belong to.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Takes over `flat`: layer by layer, row by row, without padding.
+    pub fn set(&mut self, flat: &[f64]) {
+        assert_eq!(flat.len(), self.shape.parameters());
+        let mut flat = flat;
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let (_, columns) = self.shape.layer(index);
+            for row in layer.chunks_exact_mut(pitch(columns)) {
+                let (values, rest) = flat.split_at(columns);
+                row.iter_mut().zip(values).for_each(|(to, from)| *to = T::of(*from));
+                flat = rest;
+            }
+        }
+    }
+
+    /// Row by row, as in [`Parameters::set`].
+    pub fn flat(&self) -> impl Iterator<Item = f64> + '_ {
+        self.layers.iter().enumerate().flat_map(|(index, layer)| {
+            let (_, columns) = self.shape.layer(index);
+            layer.chunks_exact(pitch(columns)).flat_map(move |row| row[..columns].iter().map(|value| value.wide()))
+        })
+    }
+
+    /// Sets everything to 0.
+    pub fn clear(&mut self) {
+        self.layers.iter_mut().for_each(|layer| layer.fill(T::ZERO));
+    }
+}

@@ -1,0 +1,105 @@
+//! A network whose weights are drawn from the posterior a fixed number of times: what it predicts, draw by draw.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::parameters::{Parameters, pitch};
+use super::product::{Left, product};
+use super::real::Real;
+use super::{Activation, PANEL, Shape, panels};
+use crate::noise::Noise;
+
+/// Networks `θ_s = μ + σ ε_s` for s = 1 … S. The ε are fixed by the seed, so that predictions change only because the posterior does.
+#[derive(Clone, Debug)]
+pub struct Sampled<T> {
+    shape: Shape,
+    /// ε_s of each layer, in the parameters' layout.
+    draws: Vec<Vec<Vec<f32>>>,
+    /// θ_s.
+    weights: Vec<Parameters<T>>,
+}
+
+impl<T: Real> Sampled<T> {
+    /// `samples` draws for networks of this shape.
+    pub fn new(shape: &Shape, samples: usize, noise: &Noise) -> Self {
+        let zeros = Parameters::zeros(shape);
+        let draw = |sample: usize| -> Vec<Vec<f32>> {
+            let layer = |(index, layer): (usize, &Vec<T>)| {
+                let mut draws = vec![0.0; layer.len()];
+                noise.fill_normal(sample as u64, index as u32, &mut draws);
+                draws
+            };
+            zeros.layers.iter().enumerate().map(layer).collect()
+        };
+        Self { shape: shape.clone(), draws: (0..samples).map(draw).collect(), weights: vec![zeros; samples] }
+    }
+
+    /// θ_s, one after another.
+    pub fn weights(&self) -> &[Parameters<T>] {
+        &self.weights
+    }
+
+    /// Sets each θ_s by the posterior's means and standard deviations.
+    pub fn set(&mut self, mean: &Parameters<T>, deviation: &Parameters<T>) {
+        Arch::new().dispatch(|| {
+            for (weights, draws) in self.weights.iter_mut().zip(&self.draws) {
+                let layers = weights.layers.iter_mut().zip(draws).zip(mean.layers.iter().zip(&deviation.layers));
+                for ((weights, draws), (mean, deviation)) in layers {
+                    for (((weight, draw), mean), deviation) in weights.iter_mut().zip(draws).zip(mean).zip(deviation) {
+                        *weight = *mean + *deviation * T::of(f64::from(*draw));
+                    }
+                }
+            }
+        });
+    }
+
+    /// Writes the outputs `[sample][panel][output][PANEL]` for `inputs` `[panel][input + 1][PANEL]` of `events` events.
+    pub fn predict(&self, inputs: &[T], events: usize, out: &mut Vec<T>) {
+        let widest = self.shape.widths.iter().max().map_or(0, |widest| widest + 1);
+        let mut scratch = [vec![T::ZERO; widest * PANEL], vec![T::ZERO; widest * PANEL]];
+        out.resize(self.weights.len() * panels(events) * self.shape.outputs() * PANEL, T::ZERO);
+        Arch::new().dispatch(Predict { sampled: self, inputs, out, scratch: &mut scratch });
+    }
+}
+
+struct Predict<'a, T> {
+    sampled: &'a Sampled<T>,
+    inputs: &'a [T],
+    out: &'a mut [T],
+    scratch: &'a mut [Vec<T>; 2],
+}
+
+impl<T: Real> WithSimd for Predict<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { sampled, inputs, out, scratch } = self;
+        let shape = &sampled.shape;
+        let last = shape.layers() - 1;
+        let [here, there] = scratch;
+        let panels = inputs.len() / ((shape.inputs() + 1) * PANEL);
+        let outputs = shape.outputs() * PANEL;
+        let outs = out.chunks_exact_mut(panels.max(1) * outputs);
+        for (weights, out) in sampled.weights.iter().zip(outs) {
+            let inputs = inputs.chunks_exact((shape.inputs() + 1) * PANEL);
+            for (input, out) in inputs.zip(out.chunks_exact_mut(outputs)) {
+                for (index, weights) in weights.layers.iter().enumerate() {
+                    let (rows, columns) = shape.layer(index);
+                    let input = if index == 0 { input } else { &here[..rows * PANEL] };
+                    let next = if index == last { &mut *out } else { &mut there[..columns * PANEL] };
+                    let left = Left { data: weights, row: 1, column: pitch(columns) };
+                    product(simd, (columns, rows, PANEL), left, input, next, false);
+                    if index < last {
+                        if shape.activation == Activation::Relu {
+                            for a in next.iter_mut() {
+                                *a = if *a > T::ZERO { *a } else { T::ZERO };
+                            }
+                        }
+                        there[columns * PANEL..(columns + 1) * PANEL].fill(T::ONE);
+                        std::mem::swap(here, there);
+                    }
+                }
+            }
+        }
+    }
+}
