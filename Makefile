@@ -2,13 +2,22 @@
 #   make demo    the main job, on an embedded broker, with real data      make test         all tests, against a real Kafka
 #   make bench   Criterion and end-to-end benchmarks                      make bench-peers  against Python peers
 #   make scoreboard DATA=dir   ranking quality on a folder of data sets   make lint         formatting and clippy
+#   make cuda    the build for NVIDIA GPUs, on any machine                make check-cuda   clippy on its code
+#   make test-cuda   the arithmetic against its reference, on a GPU if LD_LIBRARY_PATH leads to NVIDIA's libraries
 
 CARGO ?= cargo
 DATA ?= data
 PYTHON ?= python3
 VENV := target/peers
+# The oldest GPUs to build for: 80 is Ampere (A100). Newer ones translate its PTX when the program starts.
+CUDA_COMPUTE_CAP ?= 80
+CUDA := target/cuda
+CUDA_TOOLKIT := $(CUDA)/toolkit/nvidia/cu13
+CUDA_STUBS := $(CUDA_TOOLKIT)/lib/stubs
+CUDA_BUILD := CUDA_HOME=$(abspath $(CUDA_TOOLKIT)) NVCC=$(abspath $(CUDA_TOOLKIT))/bin/nvcc \
+	CUDA_COMPUTE_CAP=$(CUDA_COMPUTE_CAP) CUDARC_CUDA_VERSION=13000
 
-.PHONY: demo test lint bench bench-peers scoreboard build kafka clean
+.PHONY: demo test lint bench bench-peers scoreboard build cuda test-cuda check-cuda kafka clean
 
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
@@ -37,6 +46,35 @@ bench-peers: rust
 
 build: rust
 	$(CARGO) build --release
+
+# Needs neither a GPU nor NVIDIA's software: the compiler comes from PyPI, and the linker is content with stubs.
+cuda: rust $(CUDA_TOOLKIT)/lib/libcudart.a
+	$(CUDA_BUILD) $(CARGO) build --release --features cuda --target-dir $(CUDA) $(ARGS)
+	@echo "Built $(CUDA)/release/surprisal. It needs a driver of series 580 or later, which brings libcuda.so.1, and a folder on LD_LIBRARY_PATH"
+	@echo "with libcublas.so.13, libcublasLt.so.13 and libcurand.so.10 (CUDA 13, or the wheels that PyTorch depends on). Where there is no GPU,"
+	@echo "it starts with LD_LIBRARY_PATH=$(CUDA_STUBS) and does its arithmetic on the processor."
+
+test-cuda: rust $(CUDA_TOOLKIT)/lib/libcudart.a
+	LD_LIBRARY_PATH=$${LD_LIBRARY_PATH:-$(abspath $(CUDA_STUBS))} $(CUDA_BUILD) \
+		$(CARGO) test --release --features cuda --target-dir $(CUDA) --lib --test kernels $(ARGS) -- --show-output
+
+$(CUDA_TOOLKIT)/bin/nvcc: deploy/cuda/requirements.txt
+	$(call need,$(PYTHON),install Python 3.9 or later with pip)
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "pip is missing: install it for $(PYTHON) (Debian: apt-get install python3-pip)"; exit 1; }
+	rm -rf $(CUDA)/toolkit
+	$(PYTHON) -m pip install --quiet --no-deps --only-binary :all: --root-user-action ignore --target $(CUDA)/toolkit --requirement $<
+	@touch $@
+
+# With libcudart.a beside no libcudart.so, the runtime is linked statically.
+$(CUDA_TOOLKIT)/lib/libcudart.a: deploy/cuda/stubs.py Cargo.lock $(CUDA_TOOLKIT)/bin/nvcc
+	CARGO=$(CARGO) $(PYTHON) $< $(CUDA_STUBS)
+	ln -sf libcudart_static.a $@
+	@touch $@
+
+# Into a folder of its own, because what the stub of nvcc leaves behind must never be linked.
+check-cuda: rust
+	NVCC=$(CURDIR)/deploy/cuda/nvcc-stub CUDA_COMPUTE_CAP=$(CUDA_COMPUTE_CAP) CUDARC_CUDA_VERSION=13000 \
+		$(CARGO) clippy --features cuda --all-targets --target-dir target/check-cuda -- -D warnings
 
 clean:
 	$(CARGO) clean

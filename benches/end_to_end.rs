@@ -215,6 +215,7 @@ fn surprisal(brokers: &str, topic: &str, events: usize, round: usize, scores_for
     let loop_settings = pipeline::Settings {
         model_id: group,
         topic: topic.into(),
+        skip_deleted: false,
         commit_interval: INTERVAL,
         commit_max_events: 100_000,
         snapshot_interval: Duration::from_secs(1),

@@ -9,17 +9,24 @@ mod evaluation;
 mod inspect;
 mod model;
 mod report;
+mod sample;
 mod scoreboard;
 mod service;
 
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
 
 use crate::cli::{Cli, Command, status};
 use crate::codec::wire;
-use crate::config::{self, Config, ConfigError, KafkaConfig, ScoresFormat};
+use crate::config::{self, Config, ConfigError, DeletedEvents, KafkaConfig, ModelConfig, ScoresFormat};
 use crate::device::DeviceError;
 use crate::engine::EngineError;
+use crate::features::Schema;
+use crate::models::AnyModel;
 use crate::models::mixture::MixtureError;
 use crate::pipeline::{self, PipelineError};
 use crate::stream::file::FileError;
@@ -28,7 +35,7 @@ use crate::telemetry::http::HttpError;
 use crate::telemetry::logs::{self, LogError};
 use crate::telemetry::metrics::MetricsError;
 
-use model::model;
+pub use model::model;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +46,9 @@ pub enum AppError {
     /// The configured model can't be.
     #[error("{0}")]
     Model(#[from] MixtureError),
+    /// A model that is not the program's own can't be.
+    #[error(transparent)]
+    OwnModel(Box<dyn Error + Send + Sync>),
     /// The configured device can't be used.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -91,7 +101,7 @@ impl AppError {
     /// The exit status that says so.
     pub fn status(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Model(_) | Self::Device(_) => status::USAGE,
+            Self::Config(_) | Self::Model(_) | Self::OwnModel(_) | Self::Device(_) => status::USAGE,
             _ => status::FAILURE,
         }
     }
@@ -101,14 +111,52 @@ impl AppError {
     }
 }
 
+/// Makes the model over a schema's columns.
+type ModelOf<'a> = &'a dyn Fn(&Schema, &ModelConfig) -> Result<AnyModel, AppError>;
+
 /// Does what the command line says.
 pub fn run(cli: Cli) -> Result<(), AppError> {
+    execute(cli, &model)
+}
+
+/// The whole program with a model of one's own: `model_of` makes it over the configured columns, in place of the configured kind,
+/// and heeds of `[model]` what it likes. (`demo` and `scoreboard` bring their own columns, and keep to the program's models.)
+///
+/// ```no_run
+/// use surprisal::app;
+/// use surprisal::models::AnyModel;
+/// use surprisal::models::mixture::{Mixture, MixtureConfig};
+///
+/// fn main() -> std::process::ExitCode {
+///     app::main_with(|schema, _| {
+///         let model = Mixture::new(schema, MixtureConfig { components: 1, ..MixtureConfig::default() })?;
+///         Ok(AnyModel::new(model))
+///     })
+/// }
+/// ```
+pub fn main_with(model_of: impl Fn(&Schema, &ModelConfig) -> Result<AnyModel, Box<dyn Error + Send + Sync>>) -> ExitCode {
+    exit(execute(Cli::parse(), &|schema, config| model_of(schema, config).map_err(AppError::OwnModel)))
+}
+
+/// Says on standard error what went wrong, if anything did, and with which status to end.
+pub fn exit(result: Result<(), AppError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::from(status::OK),
+        Err(error) => {
+            eprintln!("surprisal: {error}");
+            ExitCode::from(error.status())
+        }
+    }
+}
+
+fn execute(cli: Cli, model_of: ModelOf<'_>) -> Result<(), AppError> {
     logs::init(cli.log_format, &cli.log_filter)?;
     match cli.command {
-        Command::Run(arguments) => service::run(&Config::load(&arguments.config)?),
-        Command::Check(arguments) => service::check(&Config::load(&arguments.config)?, &arguments.config),
-        Command::Inspect(arguments) => inspect::run(&Config::load(&arguments.config)?, arguments.json),
-        Command::Backtest(arguments) => backtest::run(&arguments),
+        Command::Run(arguments) => service::run(&Config::load(&arguments.config)?, model_of),
+        Command::Check(arguments) => service::check(&Config::load(&arguments.config)?, &arguments.config, model_of),
+        Command::Inspect(arguments) => inspect::run(&Config::load(&arguments.config)?, arguments.json, model_of),
+        Command::Sample(arguments) => sample::run(&Config::load(&arguments.config)?, &arguments, model_of),
+        Command::Backtest(arguments) => backtest::run(&arguments, model_of),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Scoreboard(arguments) => scoreboard::run(&arguments.data, &arguments.output),
     }
@@ -127,6 +175,7 @@ fn stream_settings(model_id: &str, config: &KafkaConfig) -> kafka::Settings {
             config::Start::Earliest => kafka::Start::Earliest,
             config::Start::Latest => kafka::Start::Latest,
         },
+        static_membership: config.static_membership,
         transaction_timeout: config.transaction_timeout,
         session_timeout: config.session_timeout,
         create_topics: config.create_topics,
@@ -141,6 +190,7 @@ fn loop_settings(model_id: &str, config: &KafkaConfig) -> pipeline::Settings {
     pipeline::Settings {
         model_id: model_id.into(),
         topic: config.events.clone(),
+        skip_deleted: config.deleted_events == DeletedEvents::Skip,
         commit_interval: config.commit_interval,
         commit_max_events: config.commit_max_events,
         snapshot_interval: config.snapshot_interval,

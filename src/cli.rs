@@ -63,6 +63,12 @@ pub enum Command {
     )]
     Inspect(InspectArgs),
 
+    /// Draw events from the posterior predictive, from the snapshots in Kafka
+    ///
+    /// What the model believes events to look like: one JSON object a line, with the configured paths.
+    #[command(after_help = "Example:\n  surprisal sample --config surprisal.toml --count 5 --seed 1")]
+    Sample(SampleArgs),
+
     /// Score and learn the rows of a file, without Kafka
     ///
     /// Each row is scored before it is learnt. Without a configuration the columns are inferred from the file.
@@ -100,6 +106,22 @@ pub struct InspectArgs {
     /// Print JSON in place of words
     #[arg(long)]
     pub json: bool,
+}
+
+/// How many events to draw, and which.
+#[derive(Clone, Debug, Args)]
+pub struct SampleArgs {
+    /// The configuration, in TOML
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// How many events
+    #[arg(long, default_value_t = 10)]
+    pub count: usize,
+
+    /// Other events with another seed, the same with the same
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
 }
 
 /// What to score, and where to put the results.

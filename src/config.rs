@@ -21,7 +21,7 @@ use serde::Deserialize;
 use crate::features::Schema;
 
 pub use error::ConfigError;
-pub use kafka::{KafkaConfig, ScoresFormat, Start};
+pub use kafka::{DeletedEvents, KafkaConfig, ScoresFormat, Start};
 pub use model::{Covariance, LearningKind, MixtureConfig, ModelConfig, ModelKind};
 pub use properties::{Property, Secret};
 

@@ -3,13 +3,15 @@
 //! The processor has code of its own, which is faster for the usual sizes: a block of 256 events is too little work for a device
 //! whose every operation costs a launch. Tensors on a device are for large blocks of many columns.
 
+pub mod diagonal;
+
 use std::fmt;
 use std::str::FromStr;
 
 /// A device by its name in the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
-    /// A GPU if this build can use one and there is one, else the processor.
+    /// The first GPU if this build can use one and there is one that opens, else the processor.
     Auto,
     /// The processor.
     #[default]
@@ -65,12 +67,20 @@ impl Device {
     pub fn open(self) -> Result<Option<candle_core::Device>, DeviceError> {
         let number = match self {
             Self::Cpu => return Ok(None),
-            Self::Auto if !candle_core::utils::cuda_is_available() => return Ok(None),
-            Self::Auto => 0,
+            // What candle calls available is only a matter of the build.
+            Self::Auto => return Ok(candle_core::Device::new_cuda(0).ok()),
             Self::Cuda(number) => number,
         };
         let opened = candle_core::Device::new_cuda(number);
-        opened.map(Some).map_err(|error| DeviceError::Cuda { number, detail: error.to_string() })
+        opened.map(Some).map_err(|error| DeviceError::Cuda { number, detail: cause(&error) })
+    }
+}
+
+/// What candle says, without its backtrace.
+fn cause(error: &candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => cause(inner),
+        error => error.to_string(),
     }
 }
 

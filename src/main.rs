@@ -7,11 +7,5 @@ use surprisal::app;
 use surprisal::cli::Cli;
 
 fn main() -> ExitCode {
-    match app::run(Cli::parse()) {
-        Ok(()) => ExitCode::from(surprisal::cli::status::OK),
-        Err(error) => {
-            eprintln!("surprisal: {error}");
-            ExitCode::from(error.status())
-        }
-    }
+    app::exit(app::run(Cli::parse()))
 }

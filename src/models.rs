@@ -4,16 +4,24 @@
 //! Models know nothing of Kafka, clocks, files or threads.
 
 pub mod any;
+pub mod mean_field;
 pub mod mixture;
+pub mod regression;
+mod standard;
+mod vocabulary;
+mod words;
 
 use std::fmt::Debug;
 
 use crate::checkpoint::{CheckpointError, Tensor};
-use crate::features::RowsView;
+use crate::features::{Rows, RowsView};
 use crate::inference::rule::Pace;
+use crate::noise::Noise;
 use crate::record::{Offset, Partition};
 
+pub use crate::inference::NotFinite;
 pub use any::AnyModel;
+pub use standard::Standard;
 
 /// What data say about a model's parameters: natural parameters, which add.
 ///
@@ -91,14 +99,6 @@ pub struct Progress {
     pub clipped: bool,
 }
 
-/// A number that is not finite, where one would have entered the state.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{quantity} is not finite")]
-pub struct NotFinite {
-    /// What was being computed.
-    pub quantity: String,
-}
-
 /// Says for people what has been seen of a column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ColumnSummary {
@@ -170,6 +170,13 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
     /// KL(q(θ) ‖ p(θ)) in nats, where it has a closed form.
     fn divergence(&self, posterior: &Self::Posterior) -> Option<f64> {
         let _ = posterior;
+        None
+    }
+
+    /// Events drawn from the predictive, `x ~ ∫ p(x | θ) q(θ) dθ`, by a model that can; one that describes a column given the others
+    /// can't.
+    fn sample(&self, posterior: &Self::Posterior, noise: Noise, count: usize) -> Option<Rows> {
+        let _ = (posterior, noise, count);
         None
     }
 

@@ -38,7 +38,8 @@ impl Noise {
         Arch::new().dispatch(FillNormal { noise: *self, step, stream, out });
     }
 
-    /// A standard normal: what [`Noise::fill_normal`] writes at this position, in double precision.
+    /// A standard normal: what [`Noise::fill_normal`] writes at this position, in double precision. The last digits
+    /// are those of the platform's logarithm and sine.
     pub fn normal(&self, step: u64, stream: u32, position: u32) -> f64 {
         let (group, within) = (position / GROUP as u32, position as usize % GROUP);
         let words = self.words(step, stream, group * LANES as u32 + (within % LANES) as u32);

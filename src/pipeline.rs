@@ -30,6 +30,8 @@ pub struct Settings {
     pub model_id: String,
     /// The topic that events come from.
     pub topic: String,
+    /// Whether events that retention has deleted before they were scored are passed over. Otherwise they end the loop.
+    pub skip_deleted: bool,
     /// Longest time that a record waits for its commit.
     pub commit_interval: Duration,
     /// Records in a transaction at most.
@@ -260,9 +262,13 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
         }
         let from = committed.map_or(start, |committed| committed.max(start));
         let missing = earliest.0 - from.0;
+        if self.settings.skip_deleted {
+            events::RecordsMissed { partition, from, to: earliest }.emit();
+            return Ok(earliest);
+        }
         Err(StreamError::Stop(format!(
             "partition {partition} of `{}`: offsets {from} to {earliest} were deleted by retention before they were scored \
-             ({missing} offsets); raise the topic's retention, or set the group's offset to {earliest} to go on without them",
+             ({missing} offsets); raise the topic's retention, and set `deleted_events = \"skip\"` in [kafka] to go on without them",
             self.settings.topic
         )))
     }

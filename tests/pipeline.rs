@@ -72,6 +72,7 @@ fn run(log: &MemoryLog, stream: impl Stream) -> Result<(), PipelineError> {
     let settings = Settings {
         model_id: "trace".into(),
         topic: "events".into(),
+        skip_deleted: false,
         commit_interval: Duration::from_millis(20),
         commit_max_events: 30,
         snapshot_interval: Duration::from_millis(50),

@@ -5,8 +5,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use super::AppError;
 use super::report::Report;
+use super::{AppError, ModelOf};
 use crate::cli::BacktestArgs;
 use crate::config::{Config, ModelConfig};
 use crate::engine::{Engine, Learning, Refused, Score};
@@ -24,7 +24,7 @@ pub const SAMPLE_ROWS: usize = 1000;
 const SHOWN_FAULTS: u64 = 10;
 
 /// Runs the command.
-pub fn run(arguments: &BacktestArgs) -> Result<(), AppError> {
+pub fn run(arguments: &BacktestArgs, model_of: ModelOf<'_>) -> Result<(), AppError> {
     let label = arguments.label.as_deref();
     let (schema, config) = match &arguments.config {
         Some(path) => {
@@ -38,7 +38,7 @@ pub fn run(arguments: &BacktestArgs) -> Result<(), AppError> {
             (schema, ModelConfig::default())
         }
     };
-    let model = super::model(&schema, &config)?;
+    let model = model_of(&schema, &config)?;
     let mut scores = arguments.scores.as_deref().map(Scores::create).transpose()?;
     let report = backtest(&arguments.input, &schema, label, model, config.learning(), &mut |row, score| match &mut scores {
         Some(scores) => scores.write(row, score),

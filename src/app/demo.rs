@@ -22,7 +22,7 @@ use self::scores::ScoreReader;
 use super::AppError;
 use super::report::Report;
 use super::service::{serve, stop_on_signals};
-use super::stream_settings;
+use super::{model, stream_settings};
 use crate::cli::DemoArgs;
 use crate::config::{Config, Environment};
 use crate::pipeline::Committed;
@@ -68,11 +68,12 @@ pub fn run(arguments: &DemoArgs) -> Result<(), AppError> {
     println!("Metrics are served at http://{}/metrics", server.address());
 
     let (committed, commits) = mpsc::channel();
+    let model = model(&config.schema, &config.model)?;
     let service = thread::spawn({
         let (config, health, stop) = (config.clone(), health.clone(), Arc::clone(&stop));
         let settings =
             kafka::Settings { check_posterior: embedded.is_none(), ..stream_settings(&config.model.id, &config.kafka) };
-        move || serve(&config, settings, health, &stop, &mut |report| drop(committed.send(report.clone())))
+        move || serve(model, &config, settings, health, &stop, &mut |report| drop(committed.send(report.clone())))
     });
     while !health.is_ready() && !service.is_finished() && !stop.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(10));

@@ -4,15 +4,30 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::{AppError, model, stream_settings};
+use super::{AppError, ModelOf, stream_settings};
 use crate::codec::wire::{self, Snapshot};
 use crate::config::Config;
+use crate::models::any::{AnyEvidence, AnyModel};
 use crate::models::{ColumnSummary, Evidence, Model, Part};
 use crate::stream::kafka;
 
 /// Reads the latest committed snapshots and says what they hold, in words or as JSON.
-pub fn run(config: &Config, as_json: bool) -> Result<(), AppError> {
-    let model = model(&config.schema, &config.model)?;
+pub fn run(config: &Config, as_json: bool, model_of: ModelOf<'_>) -> Result<(), AppError> {
+    let model = model_of(&config.schema, &config.model)?;
+    let (snapshots, evidence) = committed(config, &model)?;
+    let view = View {
+        columns: model.columns(&evidence),
+        parts: model.parts(&model.posterior(&evidence).map_err(crate::engine::EngineError::from)?),
+        events: evidence.events(),
+        snapshots,
+    };
+    let mut out = io::stdout();
+    let printed = if as_json { writeln!(out, "{:#}", view.json()) } else { view.print(&mut out) };
+    printed.map_err(|source| AppError::System { doing: "printing", source })
+}
+
+/// The latest committed snapshots, of which there is one at least, and the evidence that they add up to.
+pub fn committed(config: &Config, model: &AnyModel) -> Result<(Vec<Snapshot>, AnyEvidence), AppError> {
     let snapshots = kafka::snapshots(&stream_settings(&config.model.id, &config.kafka))?;
     let snapshots = snapshots.iter().map(|bytes| wire::decode_snapshot(bytes)).collect::<Result<Vec<_>, _>>()?;
     if snapshots.is_empty() {
@@ -23,17 +38,9 @@ pub fn run(config: &Config, as_json: bool) -> Result<(), AppError> {
     }
     let mut evidence = model.nothing();
     for snapshot in &snapshots {
-        evidence.add(&snapshot.site(&model)?.evidence);
+        evidence.add(&snapshot.site(model)?.evidence);
     }
-    let view = View {
-        columns: model.columns(&evidence),
-        parts: model.parts(&model.posterior(&evidence).map_err(crate::engine::EngineError::from)?),
-        events: evidence.events(),
-        snapshots,
-    };
-    let mut out = io::stdout();
-    let printed = if as_json { writeln!(out, "{:#}", view.json()) } else { view.print(&mut out) };
-    printed.map_err(|source| AppError::System { doing: "printing", source })
+    Ok((snapshots, evidence))
 }
 
 /// What there is to see: the partitions' snapshots, and the posterior that they add up to.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{AppError, loop_settings, model, stream_settings};
+use super::{AppError, ModelOf, loop_settings, stream_settings};
 use crate::codec::json::{JsonDecoder, Limits};
 use crate::config::{Config, KafkaConfig};
 use crate::features::Schema;
+use crate::models::AnyModel;
 use crate::pipeline::{Committed, Pipeline, SystemClock};
 use crate::stream::kafka::{self, KafkaStream};
 use crate::telemetry::Health;
@@ -19,7 +20,8 @@ use crate::telemetry::http::Server;
 use crate::telemetry::metrics::Metrics;
 
 /// Runs the service until SIGTERM or SIGINT.
-pub fn run(config: &Config) -> Result<(), AppError> {
+pub fn run(config: &Config, model_of: ModelOf<'_>) -> Result<(), AppError> {
+    let model = model_of(&config.schema, &config.model)?;
     let metrics = Metrics::install()?;
     let health = Health::default();
     let runtime = Runtime::new().map_err(|source| AppError::System { doing: "starting the HTTP server's threads", source })?;
@@ -28,13 +30,14 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signals(&runtime, Arc::clone(&stop))?;
     let settings = stream_settings(&config.model.id, &config.kafka);
-    let served = serve(config, settings, health, &stop, &mut |_| {});
+    let served = serve(model, config, settings, health, &stop, &mut |_| {});
     runtime.block_on(server.stop());
     served
 }
 
 /// Runs the loop on Kafka until `stop` says so.
 pub fn serve(
+    model: AnyModel,
     config: &Config,
     stream: kafka::Settings,
     health: Health,
@@ -42,7 +45,6 @@ pub fn serve(
     observe: &mut dyn FnMut(&Committed),
 ) -> Result<(), AppError> {
     let Config { model: model_config, schema, kafka, .. } = config;
-    let model = model(schema, model_config)?;
     let stream = KafkaStream::connect(stream, Arc::new(decoder(schema, kafka)), schema.width())?;
     tracing::info!(group = kafka.group, "connected; waiting for the group to assign partitions");
     let settings = loop_settings(&model_config.id, kafka);
@@ -86,8 +88,8 @@ pub fn stop_on_signals(runtime: &Runtime, stop: Arc<AtomicBool>) -> Result<(), A
 }
 
 /// Checks the configuration and the connection, and starts nothing.
-pub fn check(config: &Config, path: &Path) -> Result<(), AppError> {
-    model(&config.schema, &config.model)?;
+pub fn check(config: &Config, path: &Path, model_of: ModelOf<'_>) -> Result<(), AppError> {
+    model_of(&config.schema, &config.model)?;
     println!("{}: the configuration is right", path.display());
     let found = kafka::check(&stream_settings(&config.model.id, &config.kafka))?;
     println!(

@@ -37,6 +37,10 @@ pub struct KafkaConfig {
     pub dead_letters: String,
     /// Where a partition begins that the group has not read before. Default: `earliest`.
     pub start: Start,
+    /// What to do about events that retention has deleted before they were scored. Default: `stop`.
+    pub deleted_events: DeletedEvents,
+    /// Whether the group keeps the instance's partitions for it while it restarts. Default: false.
+    pub static_membership: bool,
     /// Longest time that a record waits for its commit, 1 to 60,000 ms. Default: 100 ms.
     #[serde(rename = "commit_interval_ms", deserialize_with = "values::milliseconds::<_, 1, 60_000>")]
     pub commit_interval: Duration,
@@ -82,6 +86,8 @@ impl Default for KafkaConfig {
             posterior: "surprisal.posterior".into(),
             dead_letters: "surprisal.dead-letters".into(),
             start: Start::default(),
+            deleted_events: DeletedEvents::default(),
+            static_membership: false,
             commit_interval: Duration::from_millis(100),
             commit_max_events: 16_384,
             snapshot_interval: Duration::from_secs(1),
@@ -106,6 +112,17 @@ pub enum Start {
     Earliest,
     /// Behind the last record.
     Latest,
+}
+
+/// What to do about events that are gone from the log before they were scored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeletedEvents {
+    /// Stop: a gap is for a person to decide about.
+    #[default]
+    Stop,
+    /// Go on from the first that is left, and say how many are missing.
+    Skip,
 }
 
 /// How scores are written.

@@ -133,7 +133,7 @@ pub(super) fn refusal(name: &str) -> Option<&'static str> {
         "isolation.level" => "only committed records are read: an aborted one would be false evidence",
         "enable.idempotence" | "acks" | "request.required.acks" => "transactions need idempotent, fully acknowledged writes",
         "enable.gapless.guarantee" => "an aborted transaction is repeated by the program itself",
-        "group.instance.id" => "an instance leaves the group when it stops, so that its partitions move at once",
+        "group.instance.id" => "set `static_membership = true` in [kafka]: it is then `instance`",
         "message.max.bytes" => "the program sets it: what is larger is cut, or sent in chunks",
         "statistics.interval.ms" => "the program sets it: the lag is measured by it",
         "enable.partition.eof" => "the end of a partition is told by its high watermark",

@@ -2,7 +2,10 @@
 //!
 //! `p(θ) = θ^(a−1) (1 − θ)^(b−1) / B(a, b)`. A true adds `(1, 0)` to the natural parameters `(a, b)`, a false `(0, 1)`.
 
-use super::special::{digamma, ln_gamma};
+use super::dirichlet;
+use super::family::{ExponentialFamily, NoMember};
+use super::solve::dirichlet_concentrations;
+use super::special::digamma;
 
 /// A Beta distribution.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,41 +17,14 @@ pub struct Beta {
 }
 
 impl Beta {
-    /// The natural parameters `(a, b)` of `(ln θ, ln(1 − θ))` about the base measure `1/(θ(1 − θ))`.
-    pub fn to_natural(self) -> [f64; 2] {
-        [self.yes, self.no]
-    }
-
-    /// From `(a, b)`.
-    pub fn from_natural([yes, no]: [f64; 2]) -> Self {
-        Self { yes, no }
-    }
-
     /// The posterior after `count` values of which `sum` were true.
     pub fn observe(self, count: f64, sum: f64) -> Self {
         Self { yes: self.yes + sum, no: self.no + (count - sum).max(0.0) }
     }
 
-    /// `(E ln θ, E ln(1 − θ))`, the mean parameters of `(a, b)`.
-    pub fn expected_statistics(self) -> [f64; 2] {
-        let total = digamma(self.yes + self.no);
-        [digamma(self.yes) - total, digamma(self.no) - total]
-    }
-
     /// `E θ = a / (a + b)`.
     pub fn mean(self) -> f64 {
         self.yes / (self.yes + self.no)
-    }
-
-    /// `A = ln B(a, b)`. The marginal likelihood of values is `exp(A' − A)`.
-    pub fn log_normaliser(self) -> f64 {
-        ln_gamma(self.yes) + ln_gamma(self.no) - ln_gamma(self.yes + self.no)
-    }
-
-    /// `KL(self ‖ other) = A' − A + (a − a') E ln θ + (b − b') E ln(1 − θ)`.
-    pub fn kl(self, other: Self) -> f64 {
-        let [ln_yes, ln_no] = self.expected_statistics();
-        other.log_normaliser() - self.log_normaliser() + (self.yes - other.yes) * ln_yes + (self.no - other.no) * ln_no
     }
 
     /// `(ln p(true), ln p(false)) = (ln a, ln b) − ln(a + b)`.
@@ -58,10 +34,75 @@ impl Beta {
     }
 }
 
+/// With `(a, b)` for the statistics `(ln θ, ln(1 − θ))` about the base measure `1/(θ(1 − θ))`: the Dirichlet of two values.
+impl ExponentialFamily for Beta {
+    type Parameters = [f64; 2];
+
+    fn to_natural(&self) -> [f64; 2] {
+        [self.yes, self.no]
+    }
+
+    fn from_natural([yes, no]: [f64; 2]) -> Result<Self, NoMember> {
+        let yes = NoMember::unless_positive("Beta", "a", yes)?;
+        Ok(Self { yes, no: NoMember::unless_positive("Beta", "b", no)? })
+    }
+
+    /// `(ψ₀(a), ψ₀(b)) − ψ₀(a + b)`.
+    fn to_mean(&self) -> [f64; 2] {
+        let total = digamma(self.yes + self.no);
+        [digamma(self.yes) - total, digamma(self.no) - total]
+    }
+
+    fn from_mean(mean: [f64; 2]) -> Result<Self, NoMember> {
+        let outside = NoMember::Outside { family: "Beta", quantity: "E ln θ", value: mean[0] };
+        let concentrations = dirichlet_concentrations(&mean).ok_or(outside)?;
+        Self::from_natural([concentrations[0], concentrations[1]])
+    }
+
+    /// `A = ln B(a, b)`. The marginal likelihood of values is `exp(A' − A)`.
+    fn log_normaliser(&self) -> f64 {
+        dirichlet::log_normaliser(&self.to_natural())
+    }
+
+    /// `A' − A + (a − a') E ln θ + (b − b') E ln(1 − θ)`.
+    fn kl(&self, other: &Self) -> f64 {
+        dirichlet::kl(&self.to_natural(), &other.to_natural())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dist::testing::draws::Draws;
+    use crate::dist::testing::oracle::{self, magnitudes};
     use crate::dist::testing::{assert_close, simpson};
+    use proptest::prelude::*;
+
+    fn members() -> impl Strategy<Value = Beta> {
+        (magnitudes(), magnitudes()).prop_map(|(yes, no)| Beta { yes, no })
+    }
+
+    proptest! {
+        #[test]
+        fn parameters_go_round(member in members()) {
+            oracle::natural_parameters_go_round(&member, &member.to_natural());
+            oracle::mean_parameters_go_round(&member, &member.to_mean().map(|ln| ln.abs().max(10.0)));
+            oracle::mean_is_the_gradient(&member, &member.to_natural());
+        }
+
+        #[test]
+        fn kl_is_not_negative(q in members(), p in members()) {
+            oracle::kl_is_not_negative(&q, &p);
+        }
+    }
+
+    #[test]
+    fn draws_agree() {
+        oracle::draws_agree(&Q, &P, 100_000, |index| {
+            let theta = Draws::new(index).dirichlet(&Q.to_natural());
+            [theta[0].ln(), theta[1].ln()]
+        });
+    }
 
     const Q: Beta = Beta { yes: 3.5, no: 2.0 };
     const P: Beta = Beta { yes: 1.5, no: 4.0 };
@@ -76,18 +117,18 @@ mod tests {
 
     #[test]
     fn natural_parameters_round_trip_and_add() {
-        assert_eq!(Beta::from_natural(Q.to_natural()), Q);
+        assert_eq!(Beta::from_natural(Q.to_natural()), Ok(Q));
         assert_eq!(Q.observe(5.0, 2.0).to_natural(), [5.5, 5.0]);
     }
 
     #[test]
     fn moments_and_kl_by_quadrature() {
         assert_close(integrate(|_| 1.0), 1.0, 1e-8);
-        let [yes, no] = Q.expected_statistics();
+        let [yes, no] = Q.to_mean();
         assert_close(integrate(f64::ln), yes, 1e-7);
         assert_close(integrate(|x| (1.0 - x).ln()), no, 1e-7);
-        assert_close(integrate(|x| log_density(Q, x) - log_density(P, x)), Q.kl(P), 1e-7);
-        assert_close(Q.kl(Q), 0.0, 1e-14);
+        assert_close(integrate(|x| log_density(Q, x) - log_density(P, x)), Q.kl(&P), 1e-7);
+        assert_close(Q.kl(&Q), 0.0, 1e-14);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! `p(μ, τ) = N(μ; m, 1/(κτ)) · Gamma(τ; ν/2, ψ/2)`. Data enter through `(1, 1, x, x²)`, natural parameters are `(ν, κ, κm, ψ + κm²)`.
 //! Murphy (2007), "Conjugate Bayesian analysis of the Gaussian distribution".
 
-use super::special::{LN_TAU, digamma, ln_gamma, ln_gamma_half_step};
+use super::family::{ExponentialFamily, NoMember};
+use super::gamma::Gamma;
+use super::solve::gamma_shape;
+use super::special::{LN_TAU, deviance, digamma, ln_gamma, ln_gamma_half_step};
 
 /// A Normal-Gamma distribution in ordinary parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,18 +22,6 @@ pub struct NormalGamma {
 }
 
 impl NormalGamma {
-    /// `(ν, κ, κm, ψ + κm²)`.
-    pub fn to_natural(self) -> [f64; 4] {
-        let Self { mean, strength, dof, scatter } = self;
-        [dof, strength, strength * mean, scatter + strength * mean * mean]
-    }
-
-    /// From `(ν, κ, κm, ψ + κm²)`.
-    pub fn from_natural([dof, strength, first, second]: [f64; 4]) -> Self {
-        let mean = first / strength;
-        Self { mean, strength, dof, scatter: second - first * mean }
-    }
-
     /// The posterior after `count` values of the given mean and scatter `Σ(x − mean)²`: addition of natural parameters, in the
     /// form that doesn't cancel. `ψ' = ψ + scatter + κ·count/(κ + count) · (mean − m)²`.
     pub fn observe(self, count: f64, mean: f64, scatter: f64) -> Self {
@@ -44,14 +35,6 @@ impl NormalGamma {
         }
     }
 
-    /// `E[(½ ln τ, −½ τμ², τμ, −½ τ)]`, the mean parameters of `(ν, κ, κm, ψ + κm²)`:
-    /// `E τ = ν/ψ`, `E ln τ = ψ₀(ν/2) − ln(ψ/2)`, `E τμ = mν/ψ`, `E τμ² = 1/κ + m²ν/ψ`.
-    pub fn expected_statistics(self) -> [f64; 4] {
-        let precision = self.dof / self.scatter;
-        let square = 1.0 / self.strength + self.mean * self.mean * precision;
-        [0.5 * self.expected_ln_precision(), -0.5 * square, precision * self.mean, -0.5 * precision]
-    }
-
     /// `E ln τ = ψ₀(ν/2) − ln(ψ/2)`.
     pub fn expected_ln_precision(self) -> f64 {
         digamma(0.5 * self.dof) - (0.5 * self.scatter).ln()
@@ -61,22 +44,6 @@ impl NormalGamma {
     pub fn expected_log_density(self, x: f64) -> f64 {
         let gap = x - self.mean;
         0.5 * (self.expected_ln_precision() - LN_TAU - 1.0 / self.strength - gap * gap * self.dof / self.scatter)
-    }
-
-    /// `A = ln Γ(ν/2) − (ν/2) ln(ψ/2) − ½ ln κ`. The marginal likelihood of n values is `(2π)^(-n/2) exp(A' − A)`.
-    pub fn log_normaliser(self) -> f64 {
-        ln_gamma(0.5 * self.dof) - 0.5 * self.dof * (0.5 * self.scatter).ln() - 0.5 * self.strength.ln()
-    }
-
-    /// `KL(self ‖ other)`: the expected KL of the means given τ, plus that of the precisions:
-    /// `½ (κ'/κ − 1 − ln(κ'/κ) + κ'(m − m')²ν/ψ) + (a − a')ψ₀(a) − ln Γ(a) + ln Γ(a') + a' ln(b/b') + a(b' − b)/b`.
-    pub fn kl(self, other: Self) -> f64 {
-        let ratio = other.strength / self.strength;
-        let gap = self.mean - other.mean;
-        let means = 0.5 * (ratio - 1.0 - ratio.ln() + other.strength * gap * gap * self.dof / self.scatter);
-        let (a, b) = (0.5 * self.dof, 0.5 * self.scatter);
-        let (a1, b1) = (0.5 * other.dof, 0.5 * other.scatter);
-        means + super::gamma::Gamma { shape: a, rate: b }.kl(super::gamma::Gamma { shape: a1, rate: b1 })
     }
 
     /// The predictive is Student's t with ν degrees of freedom at m; this is its squared scale, `ψ(κ + 1)/(κν)`.
@@ -99,10 +66,114 @@ impl NormalGamma {
     }
 }
 
+/// With `(ν, κ, κm, ψ + κm²)` for the statistics `(½ ln τ, −½ τμ², τμ, −½ τ)` about the base measure `1/(τ√(2π))`.
+impl ExponentialFamily for NormalGamma {
+    type Parameters = [f64; 4];
+
+    fn to_natural(&self) -> [f64; 4] {
+        let Self { mean, strength, dof, scatter } = *self;
+        [dof, strength, strength * mean, scatter + strength * mean * mean]
+    }
+
+    fn from_natural([dof, strength, first, second]: [f64; 4]) -> Result<Self, NoMember> {
+        let dof = NoMember::unless_positive("Normal-Gamma", "ν", dof)?;
+        let strength = NoMember::unless_positive("Normal-Gamma", "κ", strength)?;
+        let mean = NoMember::unless_finite("Normal-Gamma", "m", first / strength)?;
+        Ok(Self { mean, strength, dof, scatter: NoMember::unless_positive("Normal-Gamma", "ψ", second - first * mean)? })
+    }
+
+    /// `E τ = ν/ψ`, `E ln τ = ψ₀(ν/2) − ln(ψ/2)`, `E τμ = mν/ψ`, `E τμ² = 1/κ + m²ν/ψ`.
+    fn to_mean(&self) -> [f64; 4] {
+        let precision = self.dof / self.scatter;
+        let square = 1.0 / self.strength + self.mean * self.mean * precision;
+        [0.5 * self.expected_ln_precision(), -0.5 * square, precision * self.mean, -0.5 * precision]
+    }
+
+    fn from_mean([half_ln, minus_square, product, minus_precision]: [f64; 4]) -> Result<Self, NoMember> {
+        let precision = NoMember::unless_positive("Normal-Gamma", "E τ", -2.0 * minus_precision)?;
+        let mean = NoMember::unless_finite("Normal-Gamma", "m", product / precision)?;
+        let spread = NoMember::unless_positive("Normal-Gamma", "1/κ", -2.0 * minus_square - mean * product)?;
+        let gap = precision.ln() - 2.0 * half_ln;
+        let outside = NoMember::Outside { family: "Normal-Gamma", quantity: "ln E τ − E ln τ", value: gap };
+        let dof = 2.0 * gamma_shape(gap).ok_or(outside)?;
+        Ok(Self { mean, strength: 1.0 / spread, dof, scatter: dof / precision })
+    }
+
+    /// `A = ln Γ(ν/2) − (ν/2) ln(ψ/2) − ½ ln κ`. The marginal likelihood of n values is `(2π)^(-n/2) exp(A' − A)`.
+    fn log_normaliser(&self) -> f64 {
+        ln_gamma(0.5 * self.dof) - 0.5 * self.dof * (0.5 * self.scatter).ln() - 0.5 * self.strength.ln()
+    }
+
+    /// The expected KL of the means given τ, `½ (κ'/κ − 1 − ln(κ'/κ) + κ'(m − m')²ν/ψ)`, plus that of the precisions.
+    fn kl(&self, other: &Self) -> f64 {
+        let gap = self.mean - other.mean;
+        let means =
+            deviance(self.strength, other.strength) / self.strength + other.strength * gap * gap * (self.dof / self.scatter);
+        let precision = |belief: &Self| Gamma { shape: 0.5 * belief.dof, rate: 0.5 * belief.scatter };
+        0.5 * means + precision(self).kl(&precision(other))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dist::testing::draws::Draws;
+    use crate::dist::testing::oracle::{self, magnitudes};
     use crate::dist::testing::{assert_close, normal, simpson};
+    use proptest::prelude::*;
+
+    /// With a mean of a few of its standard deviations, so that what is subtracted can be given back.
+    fn members() -> impl Strategy<Value = NormalGamma> {
+        (magnitudes(), magnitudes(), magnitudes(), -3.0..3.0f64).prop_map(|(strength, dof, scatter, deviations)| {
+            let mean = deviations * (scatter / (dof * strength)).sqrt();
+            NormalGamma { mean, strength, dof, scatter }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn parameters_go_round(member in members()) {
+            let natural = member.to_natural();
+            let precision = member.dof / member.scatter;
+            oracle::natural_parameters_go_round(&member, &natural);
+            let mean = member.to_mean();
+            // An ulp of 1 in a logarithm is one of its number.
+            let size = mean[0].abs().max(precision.ln().abs()).max(1.0);
+            oracle::mean_parameters_go_round(&member, &[size, mean[1], mean[2], mean[3]]);
+            let back = NormalGamma::from_mean(mean).expect("a member");
+            let condition = size / crate::dist::special::ln_minus_digamma(0.5 * member.dof);
+            oracle::assert_same(&back.to_natural(), &natural, &natural, 1e-15 * condition.max(1e3));
+            // A change of κ changes ψ by m² of it, one of κm by −2m.
+            let strength = member.strength / (1.0 + member.strength * member.mean.powi(2) / member.scatter);
+            let product = (member.scatter * member.strength).sqrt().min(member.scatter / member.mean.abs());
+            oracle::mean_is_the_gradient(&member, &[member.dof, strength, product, member.scatter]);
+        }
+
+        #[test]
+        fn kl_is_not_negative(q in members(), p in members()) {
+            oracle::kl_is_not_negative(&q, &p);
+        }
+    }
+
+    #[test]
+    fn draws_agree() {
+        oracle::draws_agree(&Q, &P, 100_000, |index| {
+            let mut draws = Draws::new(index);
+            let precision = draws.gamma(0.5 * Q.dof) / (0.5 * Q.scatter);
+            let mean = Q.mean + draws.normal() / (Q.strength * precision).sqrt();
+            [0.5 * precision.ln(), -0.5 * precision * mean * mean, precision * mean, -0.5 * precision]
+        });
+    }
+
+    #[test]
+    fn what_is_no_member_is_refused() {
+        for natural in [[0.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 1.0, 1.0], [1.0, 1.0, f64::NAN, 1.0]] {
+            assert!(NormalGamma::from_natural(natural).is_err());
+        }
+        for mean in [[0.0, -0.5, 0.0, -0.5], [-1.0, -0.5, 1.0, -0.5], [-1.0, -0.5, 0.0, 0.0]] {
+            assert!(NormalGamma::from_mean(mean).is_err());
+        }
+    }
 
     const Q: NormalGamma = NormalGamma { mean: 0.7, strength: 2.5, dof: 5.0, scatter: 3.0 };
     const P: NormalGamma = NormalGamma { mean: -0.2, strength: 1.5, dof: 4.0, scatter: 6.0 };
@@ -127,7 +198,7 @@ mod tests {
 
     #[test]
     fn natural_parameters_round_trip_and_add() {
-        let back = NormalGamma::from_natural(Q.to_natural());
+        let back = NormalGamma::from_natural(Q.to_natural()).expect("a member");
         for (a, b) in back.to_natural().into_iter().zip(Q.to_natural()) {
             assert_close(a, b, 1e-12);
         }
@@ -148,7 +219,7 @@ mod tests {
     #[test]
     fn moments_and_normaliser_by_quadrature() {
         assert_close(integrate(|_, _| 1.0), 1.0, 1e-6);
-        let expected = Q.expected_statistics();
+        let expected = Q.to_mean();
         assert_close(integrate(|_, t| 0.5 * t.ln()), expected[0], 1e-5);
         assert_close(integrate(|m, t| -0.5 * t * m * m), expected[1], 1e-5);
         assert_close(integrate(|m, t| t * m), expected[2], 1e-5);
@@ -159,8 +230,8 @@ mod tests {
 
     #[test]
     fn kl_by_quadrature() {
-        assert_close(integrate(|m, t| log_density(Q, m, t) - log_density(P, m, t)), Q.kl(P), 1e-5);
-        assert_close(Q.kl(Q), 0.0, 1e-14);
+        assert_close(integrate(|m, t| log_density(Q, m, t) - log_density(P, m, t)), Q.kl(&P), 1e-5);
+        assert_close(Q.kl(&Q), 0.0, 1e-14);
     }
 
     #[test]

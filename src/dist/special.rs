@@ -1,6 +1,6 @@
 //! Special functions, where the obvious formula loses its digits.
 //!
-//! Digamma and ln Γ are statrs'; here is what is made of them: differences of ln Γ at large arguments, and masses of counts.
+//! Digamma and ln Γ are statrs'; here is what is made of them: differences and divergences of ln Γ, and masses of counts.
 
 pub use statrs::function::gamma::{digamma, ln_gamma};
 
@@ -33,6 +33,69 @@ pub fn stirling_error(x: f64) -> f64 {
     }
     let y = 1.0 / (x * x);
     (1.0 / 12.0 - y * (1.0 / 360.0 - y * (1.0 / 1260.0 - y * (1.0 / 1680.0 - y / 1188.0)))) / x
+}
+
+/// `ln x − ψ₀(x)` for x > 0, which is about 1/(2x): what the logarithm of a Gamma's mean is above the mean of its logarithm.
+pub fn ln_minus_digamma(x: f64) -> f64 {
+    // ψ₀(x + 1) = ψ₀(x) + 1/x.
+    let (mut shifted, mut sum) = (x, 0.0);
+    while shifted < ASYMPTOTIC {
+        sum += 1.0 / shifted;
+        shifted += 1.0;
+    }
+    0.5 / shifted - stirling_slope(shifted) + (sum - (shifted / x).ln())
+}
+
+/// `ψ₁(x) = ψ₀'(x)` for x > 0, by the same recurrence and its asymptotic series.
+pub fn trigamma(x: f64) -> f64 {
+    let (mut shifted, mut sum) = (x, 0.0);
+    while shifted < ASYMPTOTIC {
+        sum += 1.0 / (shifted * shifted);
+        shifted += 1.0;
+    }
+    let y = 1.0 / (shifted * shifted);
+    let series = 1.0 / 6.0 - y * (1.0 / 30.0 - y * (1.0 / 42.0 - y * (1.0 / 30.0 - y * 5.0 / 66.0)));
+    sum + (1.0 + 0.5 / shifted + series * y) / shifted
+}
+
+/// The slope of Stirling's error for `ln Γ(x)`, `ψ₀(x) − ln x + 1/(2x)`, for large x.
+fn stirling_slope(x: f64) -> f64 {
+    let y = 1.0 / (x * x);
+    -y * (1.0 / 12.0 - y * (1.0 / 120.0 - y * (1.0 / 252.0 - y * (1.0 / 240.0 - y / 132.0))))
+}
+
+/// The Bregman divergence of Stirling's error from x to y, for large x and y.
+///
+/// That of `x^−p` is `x^−p (r − 1)² Σ_{k<p} (p − k) r^k / r` with `r = x/y`.
+fn stirling_excess(y: f64, x: f64) -> f64 {
+    let (r, inverse) = (x / y, 1.0 / (x * x));
+    let mut sum = 0.0;
+    for (p, coefficient) in [(9, 1.0 / 1188.0), (7, -1.0 / 1680.0), (5, 1.0 / 1260.0), (3, -1.0 / 360.0), (1, 1.0 / 12.0)] {
+        let polynomial = (1..=p).fold(0.0, |sum, k| sum * r + f64::from(k));
+        sum = sum * inverse + coefficient * polynomial;
+    }
+    let step = (x - y) / y;
+    sum * step * step / (r * x)
+}
+
+/// By how much the Bregman divergence of `ln Γ` from x to y is above that of `x ln x − x`, for x, y > 0:
+/// `[ln Γ(y) − ln Γ(x) − (y − x) ψ₀(x)] − deviance(y, x)`.
+///
+/// It is never negative, since `ln Γ(x) − x ln x + x` is convex. The KL of families that have `ln Γ` in their normaliser is a sum of
+/// deviances and of these, where nothing cancels however much evidence there is.
+pub fn ln_gamma_excess(y: f64, x: f64) -> f64 {
+    if x.min(y) < ASYMPTOTIC && (y - x).abs() >= 0.1 * (x + y) {
+        return ln_gamma(y) - ln_gamma(x) - (y - x) * digamma(x) - deviance(y, x);
+    }
+    // The divergence of ln Γ(x) is that of ln Γ(x + 1), plus that of −ln x.
+    let (mut above, mut below, mut steps) = (y, x, 0.0);
+    while above.min(below) < ASYMPTOTIC {
+        steps += deviance(below, above) / below;
+        (above, below) = (above + 1.0, below + 1.0);
+    }
+    // Above that, ln Γ(x) = (x − ½) ln x − x + ½ ln 2π + Stirling's error.
+    let shifted = if steps == 0.0 { 0.0 } else { deviance(above, below) - deviance(y, x) };
+    0.5 * deviance(below, above) / below + stirling_excess(above, below) + (steps + shifted)
 }
 
 /// The Poisson deviance `x ln(x / m) + m − x` for x, m > 0, without cancellation where x is near m (Loader 2000, `bd0`).
@@ -101,6 +164,46 @@ mod tests {
             (1e8, 8.333_333_333_333_334e-10),
         ] {
             assert_close(stirling_error(x), reference, 1e-13);
+        }
+    }
+
+    #[test]
+    fn derivatives_of_ln_gamma_keep_their_digits() {
+        for (x, gap, slope) in [
+            (0.001, 993.667_816_652_828_2, 1_000_001.642_533_195_8),
+            (0.3, 2.298_551_417_874_197_3, 12.245_364_546_107_732),
+            (1.0, 0.577_215_664_901_532_9, 1.644_934_066_848_226_4),
+            (2.5, 0.213_134_091_228_911_9, 0.490_357_756_100_234_85),
+            (19.75, 0.025_530_041_968_267_202, 0.051_936_380_707_078_34),
+            (20.25, 0.024_894_529_577_240_33, 0.050_622_103_814_419_776),
+            (1000.0, 0.000_500_083_333_325, 0.001_000_500_166_666_633_3),
+            (1e8, 5.000_000_008_333_333_6e-09, 1.000_000_005e-08),
+            (1e15, 5e-16, 1.000_000_000_000_000_5e-15),
+        ] {
+            assert!((ln_minus_digamma(x) / gap - 1.0).abs() < 1e-14, "{x}: {}", ln_minus_digamma(x));
+            assert!((trigamma(x) / slope - 1.0).abs() < 1e-14, "{x}: {}", trigamma(x));
+        }
+    }
+
+    #[test]
+    fn excess_keeps_its_digits_near_and_far() {
+        for (y, x, reference) in [
+            (0.01, 3.0, 3.732_495_684_173_055),
+            (5.0, 0.25, 11.741_774_221_417_174),
+            (1.0, 1.25, 0.014_552_004_391_956_565),
+            (3.0, 3.000_015_258_789_062_5, 7.171_218_291_794_384e-12),
+            (0.5, 0.4375, 0.006_956_089_984_467_477_5),
+            (19.5, 21.0, 0.001_361_493_568_412_168_5),
+            (25.0, 25.000_015_258_789_062, 9.437_354_667_699_797e-14),
+            (1e8, 100_001_024.0, 2.621_404_217_756_133_3e-11),
+            (1e8, 30_000.0, 1_662.120_056_329_548_6),
+            (2.0, 1_000_000.0, 6.102_523_217_991_074),
+            (1e12, 1.5e12, 0.036_065_887_387_424_785),
+        ] {
+            let found = ln_gamma_excess(y, x);
+            let tolerance = 1e-12 * reference + 1e-15 * deviance(y, x);
+            assert!((found - reference).abs() <= tolerance, "{y}, {x}: {found}, expected {reference}");
+            assert_eq!(ln_gamma_excess(x, x), 0.0);
         }
     }
 

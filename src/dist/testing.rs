@@ -2,6 +2,9 @@
 
 use crate::noise::Noise;
 
+pub mod draws;
+pub mod oracle;
+
 /// ∫ f over [low, high] by the composite Simpson rule with `2 · halves` intervals.
 pub fn simpson(low: f64, high: f64, halves: usize, f: impl Fn(f64) -> f64) -> f64 {
     let step = (high - low) / (2 * halves) as f64;

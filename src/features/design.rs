@@ -24,9 +24,18 @@ pub struct Design {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Input {
-    Plain { cell: usize },
-    Count { cell: usize },
-    Category { cell: usize, buckets: usize },
+    /// Cells one after another that stand for themselves.
+    Plain {
+        cell: usize,
+        count: usize,
+    },
+    Count {
+        cell: usize,
+    },
+    Category {
+        cell: usize,
+        buckets: usize,
+    },
 }
 
 impl Design {
@@ -36,7 +45,10 @@ impl Design {
         for cell in cells {
             let column = &schema.columns()[cell];
             match column.kind {
-                Kind::Number | Kind::Boolean => inputs.push(Input::Plain { cell }),
+                Kind::Number | Kind::Boolean => match inputs.last_mut() {
+                    Some(Input::Plain { cell: first, count }) if *first + *count == cell => *count += 1,
+                    _ => inputs.push(Input::Plain { cell, count: 1 }),
+                },
                 Kind::Count => inputs.push(Input::Count { cell }),
                 Kind::Category { capacity } => {
                     let buckets = (4 * capacity).min(MOST_BUCKETS);
@@ -63,21 +75,36 @@ impl Design {
 
     /// Appends each row's numbers to `out`: `[rows, width]`, row-major, NaN where missing.
     pub fn extend(&self, rows: RowsView<'_>, out: &mut Vec<f64>) {
-        out.reserve(rows.len() * self.width());
-        for row in (0..rows.len()).map(|index| rows.row(index)) {
-            for input in &self.inputs {
-                match *input {
-                    Input::Plain { cell } => out.push(row[cell]),
-                    Input::Count { cell } => out.push(row[cell].ln_1p()),
-                    Input::Category { cell, buckets } => {
-                        let start = out.len();
-                        out.resize(start + buckets, 0.0);
-                        let Some(text) = rows.text(row[cell]) else { continue };
+        let (start, width) = (out.len(), self.width());
+        out.resize(start + rows.len() * width, 0.0);
+        for index in 0..rows.len() {
+            self.fill(rows, index, &mut out[start + index * width..start + (index + 1) * width]);
+        }
+    }
+
+    /// Writes the numbers of row `index` to `out` `[width]`, NaN where missing.
+    pub fn fill(&self, rows: RowsView<'_>, index: usize, out: &mut [f64]) {
+        let row = rows.row(index);
+        let mut at = 0;
+        for input in &self.inputs {
+            match *input {
+                Input::Plain { cell, count } => {
+                    out[at..at + count].copy_from_slice(&row[cell..cell + count]);
+                    at += count;
+                }
+                Input::Count { cell } => {
+                    out[at] = row[cell].ln_1p();
+                    at += 1;
+                }
+                Input::Category { cell, buckets } => {
+                    let out = &mut out[at..at + buckets];
+                    out.fill(0.0);
+                    if let Some(text) = rows.text(row[cell]) {
                         for seed in 0..HASHES {
-                            let bucket = xxh3_64_with_seed(text.as_bytes(), seed) % buckets as u64;
-                            out[start + bucket as usize] = 1.0;
+                            out[(xxh3_64_with_seed(text.as_bytes(), seed) % buckets as u64) as usize] = 1.0;
                         }
                     }
+                    at += buckets;
                 }
             }
         }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::{Block, ColumnSummary, Evidence, Learnt, Model, NotFinite, Part, Surprisal};
 use crate::checkpoint::{CheckpointError, Tensor};
-use crate::features::RowsView;
+use crate::features::{Rows, RowsView};
+use crate::noise::Noise;
 
 /// A model of some kind.
 #[derive(Clone, Debug)]
@@ -134,6 +135,7 @@ trait DynModel: Debug + Send + Sync {
     -> Result<Learnt<AnyEvidence>, NotFinite>;
     fn reorganise_dyn(&self, rest: &AnyEvidence, site: &mut AnyEvidence);
     fn divergence_dyn(&self, posterior: &AnyPosterior) -> Option<f64>;
+    fn sample_dyn(&self, posterior: &AnyPosterior, noise: Noise, count: usize) -> Option<Rows>;
     fn active_dyn(&self, posterior: &AnyPosterior) -> usize;
     fn columns_dyn(&self, evidence: &AnyEvidence) -> Vec<ColumnSummary>;
     fn parts_dyn(&self, posterior: &AnyPosterior) -> Vec<Part>;
@@ -176,6 +178,10 @@ impl<M: Model> DynModel for M {
 
     fn divergence_dyn(&self, of: &AnyPosterior) -> Option<f64> {
         self.divergence(posterior::<M>(of))
+    }
+
+    fn sample_dyn(&self, of: &AnyPosterior, noise: Noise, count: usize) -> Option<Rows> {
+        self.sample(posterior::<M>(of), noise, count)
     }
 
     fn active_dyn(&self, of: &AnyPosterior) -> usize {
@@ -229,6 +235,10 @@ impl Model for AnyModel {
 
     fn divergence(&self, posterior: &AnyPosterior) -> Option<f64> {
         self.0.divergence_dyn(posterior)
+    }
+
+    fn sample(&self, posterior: &AnyPosterior, noise: Noise, count: usize) -> Option<Rows> {
+        self.0.sample_dyn(posterior, noise, count)
     }
 
     fn active(&self, posterior: &AnyPosterior) -> usize {

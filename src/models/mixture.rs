@@ -19,10 +19,9 @@ mod kernel;
 mod posterior;
 mod prior;
 mod recent;
-mod statistics;
+pub(super) mod statistics;
 mod structure;
 mod tensor;
-mod vocabulary;
 mod words;
 
 use std::collections::BTreeMap;
@@ -36,10 +35,11 @@ use crate::models::{Block, ColumnSummary, Learnt, Model, NotFinite, Part, Progre
 use crate::record::{Offset, Partition};
 
 use evidence::{ComponentId, MixtureEvidence};
-use frame::{Batch, Layout, VARIES};
+use frame::{Batch, Layout};
 use kernel::Matrix;
 use statistics::Numbers;
 
+pub use super::Standard;
 pub use posterior::MixturePosterior;
 
 /// What components know of how numbers go together.
@@ -50,15 +50,6 @@ pub enum Covariance {
     Diagonal,
     /// Everything: one covariance matrix a component.
     Full,
-}
-
-/// Units of a number column, if they are not to be learnt.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Standard {
-    /// The value that stands for 0.
-    pub location: f64,
-    /// The distance that stands for 1: the standard deviation that the prior expects within a component.
-    pub scale: f64,
 }
 
 /// The mixture's configuration.
@@ -74,7 +65,8 @@ pub struct MixtureConfig {
     pub rare: f64,
     /// How many events the expected variance of a number within a component is worth.
     pub scale_prior_events: f64,
-    /// Units of number columns, by the column's name, where they are not to be learnt from the data.
+    /// Units of number columns, by the column's name, where they are not to be learnt from the data. The scale is the standard
+    /// deviation that the prior expects within a component.
     pub standards: BTreeMap<String, Standard>,
 }
 
@@ -177,7 +169,7 @@ impl Mixture {
             if !layout.numbers.iter().any(|cell| schema.columns()[*cell].name == *name) {
                 return Err(MixtureError::NoNumber { column: name.clone() });
             }
-            if !(location.is_finite() && scale.is_finite() && scale > 1e-150) {
+            if !(Standard { location, scale }).is_right() {
                 return Err(MixtureError::BadStandard { column: name.clone(), location, scale });
             }
         }
@@ -287,7 +279,7 @@ impl Model for Mixture {
             let (centre, nats) = (frame.centre[d], (frame.count[d] + 2.0).ln());
             for event in 0..rows.len() {
                 let x = rows.row(event)[self.layout.numbers[d]];
-                if (x - centre).abs() > VARIES * centre.abs() {
+                if Standard::differs(x, centre) {
                     surprisals[start + event].nats += nats;
                 }
             }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::metrics as m;
 use crate::record::{Offset, Partition, Reason};
@@ -227,6 +227,27 @@ impl RecordsDeleted {
     pub fn emit(self) {
         let (partition, from, to) = (self.partition.0, self.from.0, self.to.0);
         warn!(partition, from, to, "records deleted by retention after they were scored: they will not be learnt");
+    }
+}
+
+/// Records are no longer in the log, and never were scored: they are passed over.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordsMissed {
+    /// The partition.
+    pub partition: Partition,
+    /// The first of them.
+    pub from: Offset,
+    /// The first record that is still there.
+    pub to: Offset,
+}
+
+impl RecordsMissed {
+    /// Logs and counts them.
+    pub fn emit(self) {
+        let (partition, from, to) = (self.partition.0, self.from.0, self.to.0);
+        let missing = to - from;
+        m::MISSED.add(missing.unsigned_abs());
+        error!(partition, from, to, missing, "records deleted by retention before they were scored: going on without them");
     }
 }
 
@@ -478,6 +499,13 @@ mod tests {
             "records deleted by retention after they were scored: they will not be learnt",
             ("from", 40.into()),
             &[],
+        );
+        check(
+            || RecordsMissed { partition: Partition(3), from: Offset(40), to: Offset(52) }.emit(),
+            "ERROR",
+            "records deleted by retention before they were scored: going on without them",
+            ("missing", 12.into()),
+            &["surprisal_missed_records_total 12"],
         );
     }
 }

@@ -62,3 +62,42 @@ fn instances_come_and_go_and_every_event_is_scored_once() {
     let events: u64 = snapshots.values().map(|snapshot| snapshot.events).sum();
     assert_eq!(events, PARTITIONS as u64 * covered(each));
 }
+
+/// With static membership a restart within the session moves no partition: the other instance doesn't notice, and the one that comes
+/// back goes on with what it had. A second process with the same name takes over, and the first says why it ends.
+#[test]
+fn a_static_member_comes_back_to_its_partitions() {
+    let setup = Setup::new("static", PARTITIONS);
+    let start = |instance: &str| {
+        let mut wishes = setup.wishes("static");
+        wishes.instance = instance.into();
+        wishes.kafka = "static_membership = true\nsession_timeout_ms = 20000\ntransaction_timeout_ms = 2000\n".into();
+        Process::run(&setup.config(instance, &wishes))
+    };
+    let held = |process: &Process| process.metric("surprisal_assigned_partitions");
+    let (mut stays, mut goes) = (start("stays"), start("goes"));
+    eventually("the two share the partitions", || (held(&stays) == 2.0 && held(&goes) == 2.0).then_some(()));
+    let rebalances = stays.metric("surprisal_rebalances_total");
+    let mut follower = Follower::open(setup.brokers, "static.scores");
+    produce(setup.brokers, &setup.events, &batch(0..PORTION, PARTITIONS));
+    follower.until(PORTION as usize / 2);
+    goes.kill();
+    let mut back = start("goes");
+    eventually("the partitions are back", || (held(&back) == 2.0).then_some(()));
+    produce(setup.brokers, &setup.events, &batch(PORTION..2 * PORTION, PARTITIONS));
+    follower.until(2 * PORTION as usize);
+    assert_eq!(stays.metric("surprisal_rebalances_total"), rebalances, "the other keeps what it has, undisturbed");
+
+    let mut twin = start("goes");
+    assert_eq!(back.wait(), 1);
+    let said = back.stderr();
+    assert!(said.contains("another process has the same") && said.contains("instance"), "{said}");
+    produce(setup.brokers, &setup.events, &batch(2 * PORTION..3 * PORTION, PARTITIONS));
+    follower.until(3 * PORTION as usize);
+    twin.stop();
+    stays.stop();
+    let scores = scores(setup.brokers, "static.scores", Format::Json);
+    let each = 3 * PORTION as i64 / i64::from(PARTITIONS);
+    let places: Vec<(i32, i64)> = (0..PARTITIONS).flat_map(|of| (0..each).map(move |offset| (of, offset))).collect();
+    assert!(scores.keys().copied().eq(places), "every event has one score");
+}

@@ -125,7 +125,21 @@ fn an_idle_topic_that_retention_has_emptied_is_no_obstacle() {
     delete_before(setup.brokers, &setup.events, 0, 353);
     let mut refused = Process::run(&config);
     assert_eq!(refused.wait(), 1);
-    assert!(refused.stderr().contains("offsets 303 to 353 were deleted by retention before they were scored"));
+    let said = refused.stderr();
+    assert!(said.contains("offsets 303 to 353 were deleted by retention before they were scored"), "{said}");
+    assert!(said.contains("`deleted_events = \"skip\"`"), "{said}");
+
+    // Passed over only by who was told to, and counted.
+    let mut told = wishes.clone();
+    told.kafka.push_str("deleted_events = \"skip\"\n");
+    let mut service = Process::run(&setup.config("told", &told));
+    service.await_ready();
+    follower.until(353);
+    assert_eq!(service.metric("surprisal_missed_records_total"), 50.0);
+    assert!(service.stderr().contains("\"missing\":50"), "{}", service.stderr());
+    service.stop();
+    let offsets = scores(setup.brokers, &wishes.scores(), Format::Json).into_keys().map(|(_, offset)| offset);
+    assert!(offsets.eq((0..303).chain(353..403)), "every event that was there has one score");
 }
 
 #[test]

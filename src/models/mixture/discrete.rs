@@ -5,6 +5,7 @@ use super::kernel::{self, Matrix};
 use super::prior::Prior;
 use super::statistics::{Numbers, Statistics, Sum};
 use crate::dist::beta::Beta;
+use crate::dist::family::ExponentialFamily;
 use crate::dist::gamma::Gamma;
 use crate::dist::special::{digamma, ln_gamma};
 
@@ -74,7 +75,7 @@ impl Discrete {
     pub fn expected(prior: &Prior, components: &[Statistics]) -> Self {
         let (rates, chances) = posteriors(prior, components);
         let ln = |chance: &Beta| {
-            let [yes, no] = chance.expected_statistics();
+            let [yes, no] = chance.to_mean();
             [no, yes]
         };
         Self {

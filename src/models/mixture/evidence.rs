@@ -11,9 +11,9 @@ use nalgebra::{DMatrix, DVector};
 
 use super::recent::{REMEMBERED, Recent};
 use super::statistics::{Cloud, Moments, Numbers, Statistics, Sum};
-use super::vocabulary::Vocabulary;
 use crate::checkpoint::{CheckpointError, Reader, Tensor};
 use crate::models::Evidence;
+use crate::models::vocabulary::Vocabulary;
 use crate::record::{Offset, Partition};
 
 /// A component's lasting name: where the event stands that bore it.

@@ -5,17 +5,10 @@
 
 use super::evidence::Shape;
 use super::statistics::{Cloud, Moments, Numbers, Statistics};
-use super::vocabulary::Vocabulary;
 use crate::dist::lanes::{LANES, Lanes};
 use crate::features::RowsView;
-use crate::models::NotFinite;
-
-/// A column varies if its standard deviation is above this share of its mean: rounding alone stays below, and a millisecond of a time
-/// since 1970 above.
-pub const VARIES: f64 = 1e-13;
-
-/// The least standard deviation whose square is still a normal number.
-const LEAST_SPREAD: f64 = 1e-150;
+use crate::models::vocabulary::Vocabulary;
+use crate::models::{NotFinite, Standard};
 
 /// Standardised numbers are held within ± this, so that their squares stay finite.
 const FARTHEST: f64 = 1e100;
@@ -80,17 +73,13 @@ impl Frame {
             count: total.iter().map(|column| column.count).collect(),
         };
         for (column, fixed) in total.iter().zip(fixed) {
-            let (centre, spread, live) = match fixed {
-                Some((location, scale)) => (*location, *scale, true),
-                None => {
-                    let spread = if column.count > 0.0 { (column.scatter / column.count).sqrt() } else { 0.0 };
-                    let live = spread > VARIES * column.mean.abs() && spread > LEAST_SPREAD;
-                    (column.mean, if live { spread } else { column.mean.abs().max(1.0) }, live)
-                }
-            };
-            frame.centre.push(centre);
-            frame.spread.push(spread);
-            frame.live.push(live);
+            let fixed = fixed.map(|(location, scale)| Standard { location, scale });
+            let known = fixed.or_else(|| Standard::learnt(column.count, column.mean, column.scatter));
+            let still = Standard { location: column.mean, scale: column.mean.abs().max(1.0) };
+            let Standard { location, scale } = known.unwrap_or(still);
+            frame.centre.push(location);
+            frame.spread.push(scale);
+            frame.live.push(known.is_some());
         }
         frame
     }

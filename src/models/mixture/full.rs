@@ -7,16 +7,16 @@
 use std::collections::HashMap;
 use std::f64::consts::{LN_2, PI};
 
-use nalgebra::linalg::Cholesky;
-use nalgebra::{DMatrix, DVector, Dyn};
+use nalgebra::{DMatrix, DVector};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::frame::Batch;
 use super::kernel::{Matrix, total};
 use super::statistics::Cloud;
 use crate::dist::lanes::{LANES, Lanes};
-use crate::dist::normal_wishart::{NormalWishart, NotPositiveDefinite, ln_determinant};
+use crate::dist::normal_wishart::{NormalWishart, NotPositiveDefinite};
 use crate::dist::special::{LN_TAU, digamma, ln_gamma};
+use crate::dist::triangle::Triangle;
 
 /// A component's belief about all numbers, ready for many events.
 #[derive(Clone, Debug)]
@@ -49,14 +49,16 @@ impl Ellipse {
     /// What is to be computed once for `belief`.
     pub fn new(belief: NormalWishart, live: &[bool]) -> Result<Self, NotPositiveDefinite> {
         let dim = belief.dim();
-        let factor = belief.cholesky()?;
-        let inverse = factor.l().solve_lower_triangular(&DMatrix::identity(dim, dim)).ok_or(NotPositiveDefinite)?;
+        let factor = Triangle::cholesky(&belief.scatter)?;
+        let inverse = factor.inverse();
+        let mut whitening = vec![0.0; dim * dim];
+        (0..dim).for_each(|i| whitening[i * dim..][..=i].copy_from_slice(inverse.row(i)));
         // Columns that are not live are read as standard normal, so the marginal of the others is at hand.
         let still = || (0..dim).filter(|d| !live[*d]);
         let (dof, dim) = (belief.dof - still().count() as f64, dim - still().count());
         Ok(Self {
-            whitening: inverse.transpose().iter().copied().collect(),
-            ln_determinant: ln_determinant(&factor) - still().map(|d| belief.scatter[(d, d)].ln()).sum::<f64>(),
+            whitening,
+            ln_determinant: factor.ln_square_determinant() - still().map(|d| belief.scatter[(d, d)].ln()).sum::<f64>(),
             digammas: (0..dim).map(|i| digamma(0.5 * (dof - i as f64))).sum(),
             dof,
             dim,
@@ -110,13 +112,14 @@ impl Ellipse {
     fn conditional(&self, seen: &[usize]) -> Option<Conditional> {
         let scatter = &self.belief.scatter;
         let among = DMatrix::from_fn(seen.len(), seen.len(), |i, j| scatter[(seen[i], seen[j])]);
-        let factor = among.cholesky()?;
-        Some(Conditional { ln_determinant: ln_determinant(&factor), factor })
+        let factor = Triangle::cholesky(&among).ok()?;
+        Some(Conditional { ln_determinant: factor.ln_square_determinant(), whitening: factor.inverse() })
     }
 }
 
 struct Conditional {
-    factor: Cholesky<f64, Dyn>,
+    /// L⁻¹, where LLᵀ = Ψ_OO.
+    whitening: Triangle,
     ln_determinant: f64,
 }
 
@@ -164,7 +167,7 @@ pub fn add_to(ellipses: &[Ellipse], density: Density, batch: &Batch, log: &mut M
             let Some(conditional) = ellipse.conditional(&seen) else { continue };
             for &event in events {
                 let gap = gap(ellipse, batch, event, &seen);
-                let square = crate::dist::normal_wishart::square(&conditional.factor, &gap);
+                let square = conditional.whitening.square(gap.as_slice());
                 // With no number present there is nothing to say, and nothing is learnt.
                 let nothing = seen.is_empty();
                 logs[event] =
@@ -238,7 +241,7 @@ pub fn clouds(ellipses: &[Ellipse], batch: &Batch, responsibilities: &Matrix) ->
             let missing: Vec<usize> = (0..ellipse.belief.dim()).filter(|d| !seen.contains(d)).collect();
             let scatter = &ellipse.belief.scatter;
             let across = DMatrix::from_fn(seen.len(), missing.len(), |i, j| scatter[(seen[i], missing[j])]);
-            let regression = conditional.factor.solve(&across);
+            let regression = conditional.whitening.gram() * &across;
             let explained = across.transpose() * &regression;
             for &event in events {
                 let weight = responsibilities.get(row, event);

@@ -11,12 +11,13 @@ use super::kernel::{self, Gaussians, Matrix, Students};
 use super::prior::Prior;
 use super::statistics::{Moments, Numbers, Statistics};
 use super::tensor::{ExpectationTensors, PredictiveTensors};
-use super::vocabulary::Vocabulary;
 use crate::dist::beta::Beta;
 use crate::dist::dirichlet;
+use crate::dist::family::ExponentialFamily;
 use crate::dist::normal_gamma::NormalGamma;
 use crate::dist::special::{LN_TAU, digamma, ln_gamma_half_step};
 use crate::models::NotFinite;
+use crate::models::vocabulary::Vocabulary;
 
 /// Share of all events that is held by components not known, at most.
 const MOST_UNKNOWN: f64 = 1.0 / 3.0;
@@ -47,11 +48,11 @@ impl Weights {
         for k in order {
             later = (later - events[k]).max(0.0);
             let stick = Beta { yes: 1.0 + events[k], no: concentration + later };
-            let [ln_yes, ln_no] = stick.expected_statistics();
+            let [ln_yes, ln_no] = stick.to_mean();
             weights.expected_ln[k] = ln_rest + ln_yes;
             weights.mean[k] = weights.rest * stick.mean();
             weights.rest *= stick.no / (stick.yes + stick.no);
-            weights.kl += stick.kl(prior);
+            weights.kl += stick.kl(&prior);
             ln_rest += ln_no;
         }
         weights
@@ -356,13 +357,14 @@ impl MixturePosterior {
         for component in &self.components {
             sum += match &component.numbers {
                 Numbers::Diagonal(columns) => {
-                    let kl = |(d, column): (usize, &Moments)| self.prior.observe_number(d, column).kl(self.prior.number(d));
+                    let kl = |(d, column): (usize, &Moments)| self.prior.observe_number(d, column).kl(&self.prior.number(d));
                     columns.iter().enumerate().filter(|(d, _)| self.frame.live[*d]).map(kl).sum()
                 }
                 Numbers::Full(cloud) => {
-                    let posterior = self.prior.of_live(&self.prior.observe_numbers(cloud));
-                    let quantity = || NotFinite { quantity: "the KL of a component's covariance".into() };
-                    posterior.kl(&self.prior.of_live(&self.prior.numbers())).map_err(|_| quantity())?
+                    let of_live = |belief: &_| self.prior.of_live(belief).factored();
+                    let quantity = |_| NotFinite { quantity: "the KL of a component's covariance".into() };
+                    let posterior = of_live(&self.prior.observe_numbers(cloud)).map_err(quantity)?;
+                    posterior.kl(&of_live(&self.prior.numbers()).map_err(quantity)?)
                 }
             };
             for (column, prior) in self.prior.values.iter().enumerate() {
@@ -370,9 +372,9 @@ impl MixturePosterior {
             }
         }
         sum +=
-            rates.iter().zip(&self.prior.rates).flat_map(|(rates, prior)| rates.iter().map(|rate| rate.kl(*prior))).sum::<f64>();
+            rates.iter().zip(&self.prior.rates).flat_map(|(rates, prior)| rates.iter().map(|rate| rate.kl(prior))).sum::<f64>();
         let chances = chances.iter().zip(&self.prior.chances);
-        sum += chances.flat_map(|(chances, prior)| chances.iter().map(|chance| chance.kl(*prior))).sum::<f64>();
+        sum += chances.flat_map(|(chances, prior)| chances.iter().map(|chance| chance.kl(prior))).sum::<f64>();
         Ok(sum)
     }
 }

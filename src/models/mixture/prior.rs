@@ -9,6 +9,7 @@ use super::evidence::MixtureEvidence;
 use super::frame::{Frame, Layout};
 use super::statistics::{Cloud, Moments, Numbers, Statistics, Sum};
 use crate::dist::beta::Beta;
+use crate::dist::family::ExponentialFamily;
 use crate::dist::gamma::Gamma;
 use crate::dist::lanes::{self, LANES};
 use crate::dist::normal_gamma::NormalGamma;
@@ -165,8 +166,8 @@ impl Prior {
                 posterior.map(log_normaliser).sum::<f64>() - self.numbers_normaliser
             }
             Numbers::Full(cloud) => {
-                let log_normaliser = |belief: &NormalWishart| self.of_live(belief).log_normaliser();
-                log_normaliser(&self.observe_numbers(cloud))? - log_normaliser(&self.numbers())?
+                let of_live = |belief: &NormalWishart| self.of_live(belief).factored();
+                of_live(&self.observe_numbers(cloud))?.log_normaliser() - of_live(&self.numbers())?.log_normaliser()
             }
         };
         let (counts, booleans) = seen.sums.split_at(self.rates.len());

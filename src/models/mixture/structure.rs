@@ -10,9 +10,9 @@ use super::frame::{Batch, Layout, MISSING};
 use super::kernel::Matrix;
 use super::posterior::{Expectation, MixturePosterior, largest};
 use super::statistics::Statistics;
-use super::vocabulary::Vocabulary;
 use crate::dist::special::ln_gamma;
 use crate::models::Evidence;
+use crate::models::vocabulary::Vocabulary;
 
 /// No search before so many rows.
 const FIRST_SEARCH_ROWS: i64 = 32;

@@ -1,12 +1,12 @@
 //! The mixture's arithmetic of numbers as tensors, for a device that has many more arms than the processor.
 //!
-//! The same three things as `kernel` and `full` compute, in candle's operations and in f64: the log joint as a product of sufficient
-//! statistics and expected natural parameters, new statistics as a product of responsibilities and sufficient statistics, and the
-//! predictive. Columns that are no numbers are looked up by the processor and added.
+//! The same three things as `kernel` and `full` compute, in f64: responsibilities, new statistics, and the predictive. Numbers column by
+//! column have operations of their own (`device::diagonal`), a launch each; joint numbers are done in candle's. Columns that are no
+//! numbers are looked up by the processor and added.
 //!
 //! Joint numbers with missing cells have no tensor form: their patterns are the processor's.
 
-use candle_core::{D, Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use candle_nn::ops::softmax;
 use nalgebra::{DMatrix, DVector};
 
@@ -16,6 +16,7 @@ use super::full::{Density, Ellipse};
 use super::kernel::{Gaussians, Matrix, Students};
 use super::posterior::{Expectation, Expected, Predictive};
 use super::statistics::{Cloud, Moments, Numbers, Statistics};
+use crate::device::diagonal::{self, Family};
 use crate::dist::lanes::LANES;
 
 /// Expected log densities of all components, on a device.
@@ -27,7 +28,7 @@ pub struct ExpectationTensors {
 
 #[derive(Clone, Debug)]
 enum ExpectedTensors {
-    /// Natural parameters `[3 dim, components]` of the statistics (1, z, z²).
+    /// Parameters of [`Family::Gaussian`] `[3, components, dim]`.
     Diagonal(Tensor),
     Full(EllipseTensors),
 }
@@ -47,40 +48,20 @@ struct EllipseTensors {
     narrowing: Tensor,
 }
 
-/// `z` and whether it is there, each `[events, dim]`, in the batch's own order.
-struct Cells {
-    standard: Tensor,
-    present: Tensor,
-}
-
-impl Cells {
-    fn new(batch: &Batch, device: &Device) -> Result<Self> {
-        let dim = batch.complete.len();
-        let mut standard = Vec::with_capacity(batch.events * dim);
-        let mut present = Vec::with_capacity(batch.events * dim);
-        for event in 0..batch.events {
-            for d in 0..dim {
-                let z = batch.number(event, d);
-                standard.push(z.unwrap_or(0.0));
-                present.push(if z.is_some() { 1.0 } else { 0.0 });
-            }
-        }
-        let shape = (batch.events, dim);
-        let (standard, present) = (Tensor::from_vec(standard, shape, device)?, Tensor::from_vec(present, shape, device)?);
-        Ok(Self { standard, present })
-    }
-
-    /// The sufficient statistics (1, z, z²) `[events, 3 dim]`; 0 where a cell is missing.
-    fn statistics(&self) -> Result<Tensor> {
-        Tensor::cat(&[&self.present, &self.standard, &self.standard.sqr()?], 1)
-    }
+/// The batch's numbers `[dim, events]`, NaN where missing.
+fn to_cells(batch: &Batch, device: &Device) -> Result<Tensor> {
+    let dim = batch.complete.len();
+    let column = |d: usize| (0..batch.events).map(move |event| batch.number(event, d).unwrap_or(f64::NAN));
+    Tensor::from_vec((0..dim).flat_map(column).collect(), (dim, batch.events), device)
 }
 
 impl ExpectationTensors {
     /// Takes the tables of `expectation` to `device`.
     pub(super) fn new(expectation: &Expectation, device: &Device) -> Result<Self> {
         let numbers = match expectation.numbers() {
-            Expected::Diagonal(table) => ExpectedTensors::Diagonal(natural_parameters(table, device)?),
+            Expected::Diagonal(Gaussians { dim, centre, weight, constant }) => {
+                ExpectedTensors::Diagonal(table(*dim, [centre, weight, constant], device)?)
+            }
             Expected::Full(ellipses) => ExpectedTensors::Full(EllipseTensors::new(ellipses, Density::Expected, device)?),
         };
         Ok(Self { device: device.clone(), numbers })
@@ -88,28 +69,31 @@ impl ExpectationTensors {
 
     /// Responsibilities `[components, events]`, and each event's log of the sum.
     pub(super) fn responsibilities(&self, expectation: &Expectation, batch: &Batch) -> Result<(Matrix, Vec<f64>)> {
-        let cells = Cells::new(batch, &self.device)?;
-        let numbers = match &self.numbers {
-            ExpectedTensors::Diagonal(natural) => cells.statistics()?.matmul(natural)?.t()?,
-            ExpectedTensors::Full(ellipses) => {
-                let square = ellipses.squares(&cells)?;
-                ellipses.at_mean.broadcast_sub(&(square.broadcast_mul(&ellipses.dof)? * 0.5)?)?
+        let cells = to_cells(batch, &self.device)?;
+        let rest = to_tensor(&expectation.without_numbers(batch), batch.events, &self.device)?;
+        match &self.numbers {
+            ExpectedTensors::Diagonal(table) => {
+                let all = diagonal::responsibilities(Family::Gaussian, &cells, table, &rest)?;
+                let components = rest.dim(0)?;
+                Ok((to_matrix(&all.narrow(0, 0, components)?, batch)?, all.get(components)?.to_vec1()?))
             }
-        };
-        let log = (numbers + to_tensor(&expectation.without_numbers(batch), batch.events, &self.device)?)?;
-        let totals = log_sum_exp(&log)?;
-        let responsibilities = softmax(&log, 0)?;
-        Ok((to_matrix(&responsibilities, batch)?, totals.flatten_all()?.to_vec1()?))
+            ExpectedTensors::Full(ellipses) => {
+                let numbers =
+                    ellipses.at_mean.broadcast_sub(&(ellipses.squares(&cells)?.broadcast_mul(&ellipses.dof)? * 0.5)?)?;
+                let log = (numbers + rest)?;
+                Ok((to_matrix(&softmax(&log, 0)?, batch)?, log.log_sum_exp(0)?.to_vec1()?))
+            }
+        }
     }
 
     /// Statistics of the batch under `responsibilities`, in standard units.
     pub(super) fn statistics(&self, batch: &Batch, responsibilities: &Matrix) -> Result<Vec<Statistics>> {
-        let cells = Cells::new(batch, &self.device)?;
+        let cells = to_cells(batch, &self.device)?;
         let weights = to_tensor(responsibilities, batch.events, &self.device)?;
         let numbers: Vec<Numbers> = match &self.numbers {
-            ExpectedTensors::Diagonal(_) => {
-                let rows: Vec<Vec<f64>> = weights.matmul(&cells.statistics()?)?.to_vec2()?;
-                rows.iter().map(|row| Numbers::Diagonal(moments(row))).collect()
+            ExpectedTensors::Diagonal(table) => {
+                let centre = table.get(0)?;
+                moments(&diagonal::moments(&cells, &centre, &weights)?, &centre)?.into_iter().map(Numbers::Diagonal).collect()
             }
             ExpectedTensors::Full(ellipses) => ellipses.clouds(&cells, &weights)?.into_iter().map(Numbers::Full).collect(),
         };
@@ -122,42 +106,35 @@ impl ExpectationTensors {
 pub struct PredictiveTensors {
     device: Device,
     ellipses: Option<EllipseTensors>,
-    /// Each `[rows, 1, dim]`, of those rows that are no ellipses.
-    students: Option<[Tensor; 4]>,
+    /// Parameters of [`Family::Student`] `[4, rows, dim]`, of those rows that are no ellipses.
+    students: Option<Tensor>,
 }
 
 impl PredictiveTensors {
     /// Takes the tables of `predictive` to `device`.
     pub(super) fn new(predictive: &Predictive, device: &Device) -> Result<Self> {
         let (ellipses, Students { dim, centre, inverse, exponent, peak }) = predictive.numbers();
-        let rows = centre.len().checked_div(*dim).unwrap_or(0);
-        let tensor = |data: &Vec<f64>| Tensor::from_slice(data, (rows, 1, *dim), device);
-        let students = if rows > 0 { Some([tensor(centre)?, tensor(inverse)?, tensor(exponent)?, tensor(peak)?]) } else { None };
+        let students = if centre.is_empty() { None } else { Some(table(*dim, [centre, inverse, exponent, peak], device)?) };
         let ellipses = if ellipses.is_empty() { None } else { Some(EllipseTensors::new(ellipses, Density::Predictive, device)?) };
         Ok(Self { device: device.clone(), ellipses, students })
     }
 
     /// `ln Σ weight · density` of each event, in standard units.
     pub(super) fn log_density(&self, predictive: &Predictive, batch: &Batch) -> Result<Vec<f64>> {
-        let cells = Cells::new(batch, &self.device)?;
-        let mut rows = Vec::new();
+        let cells = to_cells(batch, &self.device)?;
+        let mut log = to_tensor(&predictive.without_numbers(batch), batch.events, &self.device)?;
+        let rows = log.dim(0)?;
         if let Some(ellipses) = &self.ellipses {
             let tail = (ellipses.squares(&cells)?.broadcast_mul(&ellipses.narrowing)? + 1.0)?.log()?;
             let exponent = ((&ellipses.dof + 1.0)? * 0.5)?;
-            rows.push(ellipses.at_mean.broadcast_sub(&tail.broadcast_mul(&exponent)?)?);
+            let densities = ellipses.at_mean.broadcast_sub(&tail.broadcast_mul(&exponent)?)?;
+            let others = rows - densities.dim(0)?;
+            log = (log + densities.pad_with_zeros(0, 0, others)?)?;
         }
-        if let Some([centre, inverse, exponent, peak]) = &self.students {
-            // [rows, events, dim].
-            let gap = cells.standard.unsqueeze(0)?.broadcast_sub(centre)?;
-            let tail = (gap.sqr()?.broadcast_mul(inverse)? + 1.0)?.log()?.broadcast_mul(exponent)?;
-            let density = peak.broadcast_sub(&tail)?.broadcast_mul(&cells.present.unsqueeze(0)?)?;
-            rows.push(density.sum(2)?);
+        match &self.students {
+            Some(table) => diagonal::responsibilities(Family::Student, &cells, table, &log)?.get(rows)?.to_vec1(),
+            None => log.log_sum_exp(0)?.to_vec1(),
         }
-        let mut log = to_tensor(&predictive.without_numbers(batch), batch.events, &self.device)?;
-        if !rows.is_empty() {
-            log = (log + Tensor::cat(&rows, 0)?)?;
-        }
-        log_sum_exp(&log)?.flatten_all()?.to_vec1()
     }
 }
 
@@ -179,15 +156,19 @@ impl EllipseTensors {
         })
     }
 
+    /// `z − m` `[components, events, dim]`.
+    fn gaps(&self, cells: &Tensor) -> Result<Tensor> {
+        cells.t()?.unsqueeze(0)?.broadcast_sub(&self.mean)
+    }
+
     /// `(z − m)ᵀ Ψ⁻¹ (z − m)` `[components, events]`.
-    fn squares(&self, cells: &Cells) -> Result<Tensor> {
-        let gaps = cells.standard.unsqueeze(0)?.broadcast_sub(&self.mean)?;
-        gaps.matmul(&self.whitening)?.sqr()?.sum(2)
+    fn squares(&self, cells: &Tensor) -> Result<Tensor> {
+        self.gaps(cells)?.matmul(&self.whitening)?.sqr()?.sum(2)
     }
 
     /// Weighted count, mean and scatter of the cells about each mean.
-    fn clouds(&self, cells: &Cells, weights: &Tensor) -> Result<Vec<Cloud>> {
-        let gaps = cells.standard.unsqueeze(0)?.broadcast_sub(&self.mean)?;
+    fn clouds(&self, cells: &Tensor, weights: &Tensor) -> Result<Vec<Cloud>> {
+        let gaps = self.gaps(cells)?;
         let weighted = gaps.broadcast_mul(&weights.unsqueeze(2)?)?;
         let counts: Vec<f64> = weights.sum(1)?.to_vec1()?;
         let firsts: Vec<Vec<f64>> = weighted.sum(1)?.to_vec2()?;
@@ -210,39 +191,24 @@ impl EllipseTensors {
     }
 }
 
-/// `constant − weight (z − centre)²` as natural parameters of (1, z, z²) `[3 dim, components]`.
-fn natural_parameters(Gaussians { dim, centre, weight, constant }: &Gaussians, device: &Device) -> Result<Tensor> {
-    let count = centre.len().checked_div(*dim).unwrap_or(0);
-    let mut natural = vec![0.0; 3 * dim * count];
-    for k in 0..count {
-        for d in 0..*dim {
-            let (m, w, c) = (centre[k * dim + d], weight[k * dim + d], constant[k * dim + d]);
-            natural[d * count + k] = c - w * m * m;
-            natural[(dim + d) * count + k] = 2.0 * w * m;
-            natural[(2 * dim + d) * count + k] = -w;
-        }
-    }
-    Tensor::from_vec(natural, (3 * dim, count), device)
+/// Parameters `[parameters, rows, dim]`.
+fn table<const N: usize>(dim: usize, parameters: [&Vec<f64>; N], device: &Device) -> Result<Tensor> {
+    let rows = parameters[0].len().checked_div(dim).unwrap_or(0);
+    Tensor::from_vec(parameters.into_iter().flatten().copied().collect(), (N, rows, dim), device)
 }
 
-/// Moments from weighted sums (Σ1, Σz, Σz²) `[3 dim]`.
-fn moments(sums: &[f64]) -> Vec<Moments> {
-    let dim = sums.len() / 3;
-    let moments = |d: usize| {
-        let (count, first, second) = (sums[d], sums[dim + d], sums[2 * dim + d]);
+/// Moments `[components][dim]` from weighted sums of powers of gaps to `centre`.
+fn moments(sums: &Tensor, centre: &Tensor) -> Result<Vec<Vec<Moments>>> {
+    let (sums, centre): (Vec<Vec<Vec<f64>>>, Vec<Vec<f64>>) = (sums.to_vec3()?, centre.to_vec2()?);
+    let moments = |k: usize, d: usize| {
+        let (count, first, second) = (sums[0][k][d], sums[1][k][d], sums[2][k][d]);
         if count == 0.0 {
             return Moments::default();
         }
         let mean = first / count;
-        Moments { count, mean, scatter: (second - first * mean).max(0.0) }
+        Moments { count, mean: centre[k][d] + mean, scatter: (second - first * mean).max(0.0) }
     };
-    (0..dim).map(moments).collect()
-}
-
-/// `ln Σ exp` over rows `[rows, events]`, as `[1, events]`.
-fn log_sum_exp(log: &Tensor) -> Result<Tensor> {
-    let most = log.max_keepdim(D::Minus2)?;
-    log.broadcast_sub(&most)?.exp()?.sum_keepdim(0)?.log()? + most
+    Ok(centre.iter().enumerate().map(|(k, row)| (0..row.len()).map(|d| moments(k, d)).collect()).collect())
 }
 
 fn to_tensor(matrix: &Matrix, events: usize, device: &Device) -> Result<Tensor> {

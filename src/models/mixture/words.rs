@@ -5,6 +5,7 @@ use super::frame::Layout;
 use super::posterior::MixturePosterior;
 use super::statistics::{Moments, Numbers};
 use crate::features::{Kind, Schema};
+use crate::models::words::{percent, short};
 use crate::models::{ColumnSummary, Part};
 
 /// Values of a category named for a component.
@@ -128,17 +129,4 @@ fn expects(schema: &Schema, layout: &Layout, posterior: &MixturePosterior, k: us
     }
     lines.sort_by_key(|(cell, _)| *cell);
     lines.into_iter().map(|(cell, line)| (name(cell), line)).collect()
-}
-
-/// A number in four significant digits.
-fn short(value: f64) -> String {
-    if value != 0.0 && !(1e-3..1e6).contains(&value.abs()) {
-        return format!("{value:.3e}");
-    }
-    let digits = if value == 0.0 { 0 } else { (3 - value.abs().log10().floor() as i32).max(0) };
-    format!("{value:.*}", digits as usize)
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
 }

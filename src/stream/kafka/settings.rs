@@ -63,6 +63,8 @@ pub struct Settings {
     /// How long an instance may be silent before the group gives its partitions to others. A revoked partition is let go
     /// after two thirds of it, finished or not.
     pub session_timeout: Duration,
+    /// Whether the instance's name is its `group.instance.id`: while it restarts, the group keeps its partitions for it.
+    pub static_membership: bool,
     /// How long a transaction may stay open. When an instance dies, readers wait for its open transaction this long.
     pub transaction_timeout: Duration,
     /// How long a result may wait for others to share a request.
@@ -86,7 +88,7 @@ pub struct Settings {
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Properties that exactly-once rests on, or that a setting of ours stands for.
-pub const RESERVED: [&str; 14] = [
+pub const RESERVED: [&str; 15] = [
     "auto.offset.reset",
     "bootstrap.servers",
     "enable.auto.commit",
@@ -94,6 +96,7 @@ pub const RESERVED: [&str; 14] = [
     "enable.idempotence",
     "enable.partition.eof",
     "group.id",
+    "group.instance.id",
     "isolation.level",
     "message.max.bytes",
     "metadata.broker.list",
@@ -115,6 +118,7 @@ impl Settings {
             start: Start::Earliest,
             connect_timeout: Duration::from_secs(10),
             session_timeout: Duration::from_secs(15),
+            static_membership: false,
             transaction_timeout: Duration::from_secs(10),
             linger: Duration::from_millis(5),
             max_buffered_records: 32_768,
@@ -152,6 +156,9 @@ impl Settings {
             // Bounds what is fetched ahead, whatever the lag.
             .set("queued.max.messages.kbytes", "65536")
             .set("queued.min.messages", "20000");
+        if self.static_membership {
+            config.set("group.instance.id", &self.instance);
+        }
         // In the newer group protocol the brokers decide these.
         if !self.properties.iter().any(|(name, value)| name == "group.protocol" && value.eq_ignore_ascii_case("consumer")) {
             config

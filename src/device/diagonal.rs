@@ -1,0 +1,186 @@
+//! A mixture's arithmetic of numbers column by column: what would be a dozen operations of tensors, each a launch on a GPU, is one.
+//!
+//! Each operation is written twice. The code here is the reference, and what candle's CPU device runs; `diagonal.cu` is for CUDA.
+//! `tests/kernels/` holds the two together without a GPU.
+
+#[cfg(feature = "cuda")]
+mod cuda;
+
+use candle_core::{CpuStorage, CustomOp3, Error, Layout, Result, Shape, Tensor};
+
+/// The log density of one column, with its parameters in the order in which tables have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Expected, of a normal: `constant − weight (z − centre)²` from `[centre, weight, constant]`.
+    Gaussian,
+    /// Predictive, of a normal: `peak − exponent ln(1 + inverse (z − centre)²)` from `[centre, inverse, exponent, peak]`.
+    Student,
+}
+
+/// An operation of three tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Diagonal {
+    /// See [`responsibilities`].
+    Responsibilities(Family),
+    /// See [`moments`].
+    Moments,
+}
+
+/// An operation on tensors of known shapes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Blocks of threads on a GPU.
+    pub blocks: usize,
+    /// Threads in a block.
+    pub threads: usize,
+    /// Events, columns, rows of the table, and rows before those.
+    pub sizes: [usize; 4],
+    /// The shape of the result.
+    pub shape: Shape,
+}
+
+/// Responsibilities, and below them each event's `ln Σ exp(log joint)`: `[first + rows + 1, events]`.
+///
+/// The log joint is `offset` `[first + rows, events]`, and in the last `rows` of it the densities of `cells` `[columns, events]`, NaN
+/// where missing, by `table` `[parameters, rows, columns]`.
+pub fn responsibilities(family: Family, cells: &Tensor, table: &Tensor, offset: &Tensor) -> Result<Tensor> {
+    cells.apply_op3_no_bwd(table, offset, &Diagonal::Responsibilities(family))
+}
+
+/// `Σ weight · gap^power` for the powers 0, 1 and 2 `[3, rows, columns]`, over the cells `[columns, events]` that are not missing.
+/// The gaps are those to `centre` `[rows, columns]`, the weights `[rows, events]`.
+pub fn moments(cells: &Tensor, centre: &Tensor, weights: &Tensor) -> Result<Tensor> {
+    cells.apply_op3_no_bwd(centre, weights, &Diagonal::Moments)
+}
+
+impl Family {
+    /// How many parameters a density has.
+    pub fn parameters(self) -> usize {
+        match self {
+            Self::Gaussian => 3,
+            Self::Student => 4,
+        }
+    }
+
+    /// The density at `z`; `table` begins with the first parameter, and the others lie `stride` apart.
+    fn density(self, table: &[f64], stride: usize, z: f64) -> f64 {
+        let gap = z - table[0];
+        match self {
+            Self::Gaussian => table[2 * stride] - table[stride] * gap * gap,
+            Self::Student => table[3 * stride] - table[2 * stride] * (table[stride] * gap * gap).ln_1p(),
+        }
+    }
+}
+
+impl Diagonal {
+    /// The operation on tensors of these shapes, if they go together.
+    pub fn plan(self, [cells, table, by_event]: [&Shape; 3]) -> Result<Plan> {
+        let (columns, events) = cells.dims2()?;
+        let all = by_event.dims2()?.0;
+        let (expected, rows) = match self {
+            Self::Responsibilities(family) => {
+                let rows = table.dims3()?.1;
+                (Shape::from((family.parameters(), rows, columns)), rows)
+            }
+            Self::Moments => ((all, columns).into(), all),
+        };
+        for (found, expected) in [(table, expected), (by_event, (all.max(rows), events).into())] {
+            if *found != expected {
+                return Err(Error::ShapeMismatchBinaryOp { lhs: found.clone(), rhs: expected, op: self.name() });
+            }
+        }
+        let (blocks, threads, shape) = match self {
+            // A block takes 32 events that lie side by side, with eight threads for each.
+            Self::Responsibilities(_) => (events.div_ceil(32), 8 * 32, (all + 1, events).into()),
+            // A block takes one column of one row.
+            Self::Moments => (rows * columns, 128, (3, rows, columns).into()),
+        };
+        Ok(Plan { blocks, threads, sizes: [events, columns, rows, all - rows], shape })
+    }
+}
+
+impl CustomOp3 for Diagonal {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Responsibilities(Family::Gaussian) => "gaussians",
+            Self::Responsibilities(Family::Student) => "students",
+            Self::Moments => "moments",
+        }
+    }
+
+    fn cpu_fwd(
+        &self,
+        cells: &CpuStorage,
+        cells_layout: &Layout,
+        table: &CpuStorage,
+        table_layout: &Layout,
+        by_event: &CpuStorage,
+        by_event_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let plan = self.plan([cells_layout.shape(), table_layout.shape(), by_event_layout.shape()])?;
+        let numbers = |storage: &CpuStorage, layout: &Layout| -> Result<Vec<f64>> {
+            let (start, end) = layout.contiguous_offsets().ok_or(Error::RequiresContiguous { op: self.name() })?;
+            Ok(storage.as_slice::<f64>()?[start..end].to_vec())
+        };
+        let (cells, table) = (numbers(cells, cells_layout)?, numbers(table, table_layout)?);
+        let by_event = numbers(by_event, by_event_layout)?;
+        let out = match self {
+            Self::Responsibilities(family) => responsibilities_of(*family, &cells, &table, by_event, plan.sizes),
+            Self::Moments => moments_of(&cells, &table, &by_event, plan.sizes),
+        };
+        Ok((CpuStorage::F64(out), plan.shape))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        cells: &candle_core::CudaStorage,
+        cells_layout: &Layout,
+        table: &candle_core::CudaStorage,
+        table_layout: &Layout,
+        by_event: &candle_core::CudaStorage,
+        by_event_layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        let plan = self.plan([cells_layout.shape(), table_layout.shape(), by_event_layout.shape()])?;
+        let inputs = [(cells, cells_layout), (table, table_layout), (by_event, by_event_layout)];
+        Ok((cuda::run(self.name(), &plan, inputs)?, plan.shape))
+    }
+}
+
+fn responsibilities_of(family: Family, cells: &[f64], table: &[f64], mut log: Vec<f64>, sizes: [usize; 4]) -> Vec<f64> {
+    let [events, columns, rows, first] = sizes;
+    for row in 0..rows {
+        let joint = &mut log[(first + row) * events..][..events];
+        for d in 0..columns {
+            let parameters = &table[row * columns + d..];
+            for (joint, z) in joint.iter_mut().zip(&cells[d * events..]).filter(|(_, z)| !z.is_nan()) {
+                *joint += family.density(parameters, rows * columns, *z);
+            }
+        }
+    }
+    for event in 0..events {
+        let of_event = |row: usize| row * events + event;
+        let most = (0..first + rows).map(|row| log[of_event(row)]).fold(f64::NEG_INFINITY, f64::max);
+        (0..first + rows).for_each(|row| log[of_event(row)] = (log[of_event(row)] - most).exp());
+        let sum: f64 = (0..first + rows).map(|row| log[of_event(row)]).sum();
+        (0..first + rows).for_each(|row| log[of_event(row)] /= sum);
+        log.push(most + sum.ln());
+    }
+    log
+}
+
+fn moments_of(cells: &[f64], centre: &[f64], weights: &[f64], [events, columns, rows, _]: [usize; 4]) -> Vec<f64> {
+    let mut sums = vec![0.0; 3 * rows * columns];
+    for (at, centre) in centre.iter().enumerate() {
+        let (row, d) = (at / columns, at % columns);
+        for event in 0..events {
+            let (gap, weight) = (cells[d * events + event] - centre, weights[row * events + event]);
+            if !gap.is_nan() {
+                sums[at] += weight;
+                sums[rows * columns + at] += weight * gap;
+                sums[2 * rows * columns + at] += weight * gap * gap;
+            }
+        }
+    }
+    sums
+}

@@ -1,0 +1,178 @@
+//! Rows that have a target, as dense numbers: about the posterior's centre to be scored, in raw units to be learnt.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::Layout;
+use super::joint::{Gap, Joint};
+use super::panel::Panel;
+use super::units::{Axis, Source, Still};
+use crate::dist::lanes::{LANES, Lanes};
+use crate::features::RowsView;
+use crate::models::Standard;
+
+/// Numbers in standard units are held within ± this, so that their fourth powers stay finite.
+pub const FARTHEST: f64 = 1e60;
+
+/// Where the rows of `rows` are that have a target, in cell `target`.
+pub fn with_target(rows: RowsView<'_>, target: usize) -> Vec<usize> {
+    (0..rows.len()).filter(|row| !rows.row(*row)[target].is_nan()).collect()
+}
+
+/// How rows become distances from a centre in standard units: `(x − centre) / scale`, or a number of its own where x is missing.
+#[derive(Clone, Debug)]
+pub struct Lens {
+    sources: Vec<Source>,
+    /// How many of them are the first inputs, in their order.
+    straight: usize,
+    /// Lane groups of centre, 1/scale, and what stands for a missing value.
+    lanes: Vec<[Lanes; 3]>,
+    /// What has never varied, and is worth noticing when it does.
+    still: Vec<Still>,
+    /// The same of what has never been missing.
+    whole: Vec<Still>,
+}
+
+impl Lens {
+    /// A lens of `axes`, whose centres are `centre` standard units away from their locations.
+    pub fn new(axes: &[Axis], centre: &[f64], still: Vec<Still>) -> Self {
+        let mut lanes = vec![[[0.0; LANES]; 3]; axes.len().div_ceil(LANES)];
+        for (at, (axis, centre)) in axes.iter().zip(centre).enumerate() {
+            let Standard { location, scale } = axis.standard;
+            let numbers = [location + centre * scale, 1.0 / scale, -centre];
+            lanes[at / LANES].iter_mut().zip(numbers).for_each(|(lanes, number)| lanes[at % LANES] = number);
+        }
+        let is_whole = |still: &Still| matches!(still.source, Source::Gap(_)) && still.value == 0.0;
+        let (whole, still) = still.into_iter().partition(is_whole);
+        let sources: Vec<Source> = axes.iter().map(|axis| axis.source).collect();
+        let straight = sources.iter().enumerate().take_while(|(at, source)| **source == Source::Input(*at)).count();
+        Self { sources, straight, lanes, still, whole }
+    }
+
+    /// The rows `which` of `rows` through the lens, and how many things in each have never been as they are there.
+    pub fn look(&self, layout: &Layout, rows: RowsView<'_>, which: &[usize]) -> (Panel, Vec<f64>) {
+        let mut panel = Panel::zeros(which.len(), self.sources.len());
+        let mut news = Vec::with_capacity(which.len());
+        let mut inputs = vec![0.0; layout.inputs()];
+        for (at, row) in which.iter().enumerate() {
+            layout.design.fill(rows, *row, &mut inputs);
+            let (straight, others) = panel.row_mut(at).split_at_mut(self.straight);
+            straight.copy_from_slice(&inputs[..self.straight]);
+            for (out, source) in others.iter_mut().zip(&self.sources[self.straight..]) {
+                *out = read(*source, &inputs);
+            }
+            news.push(self.news(&inputs));
+        }
+        Arch::new().dispatch(Focus { lens: self, panel: &mut panel });
+        (panel, news)
+    }
+
+    fn news(&self, inputs: &[f64]) -> f64 {
+        let differs = |still: &&Still| Standard::differs(read(still.source, inputs), still.value);
+        let mut count = self.still.iter().filter(differs).count();
+        if any_missing(inputs) {
+            count += self.whole.iter().filter(differs).count();
+        }
+        count as f64
+    }
+}
+
+/// Whether any of `cells` is missing.
+fn any_missing(cells: &[f64]) -> bool {
+    cells.iter().fold(false, |missing, x| missing | x.is_nan())
+}
+
+/// What `source` is among `inputs`: NaN where it is missing.
+#[inline(always)]
+fn read(source: Source, inputs: &[f64]) -> f64 {
+    match source {
+        Source::Input(input) => inputs[input],
+        Source::Gap(input) => f64::from(u8::from(inputs[input].is_nan())),
+    }
+}
+
+struct Focus<'a> {
+    lens: &'a Lens,
+    panel: &'a mut Panel,
+}
+
+impl WithSimd for Focus<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { lens, panel } = self;
+        for row in 0..panel.rows() {
+            for (x, [centre, inverse, absent]) in panel.lanes_mut(row).iter_mut().zip(&lens.lanes) {
+                for i in 0..LANES {
+                    let z = (x[i] - centre[i]) * inverse[i];
+                    let z = if z > FARTHEST { FARTHEST } else { z };
+                    let z = if z < -FARTHEST { -FARTHEST } else { z };
+                    x[i] = if x[i].is_nan() { absent[i] } else { z };
+                }
+            }
+        }
+    }
+}
+
+/// Rows in raw units `[rows, inputs + target + gaps]`, with anchors where values are missing.
+pub struct Raw {
+    /// The numbers. The targets are those that the rows have, and may be written over.
+    pub panel: Panel,
+    /// The gaps: those of the site, and of what is missing here for the first time.
+    pub gaps: Vec<Gap>,
+}
+
+impl Raw {
+    /// The rows `which` of `rows`, to be added to `site`.
+    pub fn new(layout: &Layout, site: &Joint, rows: RowsView<'_>, which: &[usize]) -> Self {
+        let inputs = layout.inputs();
+        let mut cells = vec![0.0; which.len() * inputs];
+        for (at, row) in which.iter().enumerate() {
+            layout.design.fill(rows, *row, &mut cells[at * inputs..(at + 1) * inputs]);
+        }
+        let mut missing = vec![false; inputs];
+        if any_missing(&cells) {
+            for row in cells.chunks_exact(inputs) {
+                missing.iter_mut().zip(row).for_each(|(missing, x)| *missing |= x.is_nan());
+            }
+        }
+        // The mean of what is there.
+        let here = |input: usize| {
+            let column = cells.iter().skip(input).step_by(inputs).filter(|x| !x.is_nan());
+            let (count, sum) = column.fold((0.0, 0.0), |(count, sum), x| (count + 1.0, sum + x));
+            (count > 0.0).then_some(sum / count)
+        };
+        let mut gaps = site.gaps().to_vec();
+        for gap in &mut gaps {
+            if site.observed(gap.input).0 == 0.0 {
+                gap.anchor = here(gap.input).unwrap_or(gap.anchor);
+            }
+        }
+        for input in (0..inputs).filter(|input| missing[*input] && site.gap(*input).is_none()) {
+            let (count, mean, _) = site.observed(input);
+            let anchor = if count > 0.0 { mean } else { here(input).unwrap_or(0.0) };
+            gaps.push(Gap { input, anchor });
+        }
+        let mut panel = Panel::zeros(which.len(), inputs + 1 + gaps.len());
+        for (at, row) in which.iter().enumerate() {
+            let out = panel.row_mut(at);
+            out[..inputs].copy_from_slice(&cells[at * inputs..(at + 1) * inputs]);
+            out[inputs] = rows.row(*row)[layout.task.target];
+            for (gap, Gap { input, anchor }) in gaps.iter().enumerate() {
+                if out[*input].is_nan() {
+                    (out[*input], out[inputs + 1 + gap]) = (*anchor, 1.0);
+                }
+            }
+        }
+        Self { panel, gaps }
+    }
+
+    /// Their statistics, row e weighing `weights[e]`, or 1 each.
+    pub fn statistics(mut self, inputs: usize, weights: Option<&[f64]>) -> Joint {
+        if self.panel.rows() == 0 {
+            return Joint::nothing(inputs);
+        }
+        let (mean, count) = self.panel.centre(weights);
+        Joint::new(inputs, count, mean, self.panel.scatter(), self.gaps)
+    }
+}

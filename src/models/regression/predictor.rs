@@ -1,0 +1,142 @@
+//! q(α, β): the normal posterior of a linear predictor, in standard units and up to a common variance.
+
+use super::Layout;
+use super::batch::Lens;
+use super::factor::Factor;
+use super::joint::Joint;
+use super::units::{Axis, Units};
+use crate::features::RowsView;
+use crate::models::{NotFinite, Standard};
+
+/// What is known of α and β before any event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prior {
+    /// Variance of each coefficient.
+    pub variance: f64,
+    /// 1 / variance of the intercept: how many events of weight 1 it is worth.
+    pub intercept: f64,
+}
+
+/// How a factor that rounding has made indefinite is held up: this share of the weight of all events.
+const RIDGE: f64 = 1e-12;
+
+/// The posterior. With the rows' weighted mean `(z̄, t̄)`, scatter `(S, s, s_tt)` and weight n, and `g = κ₀ n / (κ₀ + n)`:
+///
+/// - `Λ = I/v + S + g z̄ z̄ᵀ`, `h = s + g z̄ t̄`, `β ~ N(m, Λ⁻¹)` with `Λ m = h`;
+/// - the predictor at the centre `c = n z̄ / κ`, which is independent of β, is `N(n t̄ / κ, 1/κ)` with `κ = κ₀ + n`.
+#[derive(Clone, Debug)]
+pub struct Predictor {
+    /// The axes.
+    pub axes: Vec<Axis>,
+    lens: Lens,
+    /// c, in standard units.
+    centre: Vec<f64>,
+    factor: Factor,
+    /// `L⁻¹ h`.
+    along: Vec<f64>,
+    /// The predictor at the centre.
+    level: f64,
+    /// κ.
+    strength: f64,
+    prior: Prior,
+    /// What of the targets is not explained: `s_tt + g t̄² − hᵀ Λ⁻¹ h`.
+    pub unexplained: f64,
+}
+
+/// Mean and variance of the linear predictor of an event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Predicted {
+    /// E η.
+    pub mean: f64,
+    /// Var η.
+    pub variance: f64,
+}
+
+impl Predictor {
+    /// The posterior of rows with statistics `joint`, whose target is measured in `target`.
+    pub fn new(units: Units, joint: &Joint, target: Standard, prior: Prior) -> Result<Self, NotFinite> {
+        let Units { axes, still } = units.clone();
+        let mut joint = joint.clone();
+        for gap in joint.gaps().to_vec() {
+            if let (Some(location), Some(column)) = (units.absent(gap.input), joint.gap(gap.input)) {
+                joint.move_anchor(column, location);
+            }
+        }
+        let columns: Vec<usize> = axes.iter().map(|axis| joint.column(axis.source)).collect();
+        let inverse: Vec<f64> = axes.iter().map(|axis| 1.0 / axis.standard.scale).collect();
+        let count = joint.count;
+        let mean = |column: usize, standard: Standard| {
+            if count > 0.0 { (joint.mean[column] - standard.location) / standard.scale } else { 0.0 }
+        };
+        let means: Vec<f64> = axes.iter().zip(&columns).map(|(axis, column)| mean(*column, axis.standard)).collect();
+        let level = mean(joint.target(), target);
+        let strength = prior.intercept + count;
+        let pull = prior.intercept * (count / strength);
+        let dim = axes.len();
+        let factor = |ridge: f64| {
+            Factor::new(dim, |a, b| {
+                let product = joint.scatter(columns[a], columns[b]) * inverse[a] * inverse[b] + pull * means[a] * means[b];
+                if a == b { product + 1.0 / prior.variance + ridge } else { product }
+            })
+        };
+        let factor = factor(0.0).or_else(|| factor(RIDGE * count));
+        let factor = factor.ok_or_else(|| NotFinite { quantity: "the precision of the coefficients".into() })?;
+        let shift: Vec<f64> = (0..dim)
+            .map(|a| joint.scatter(columns[a], joint.target()) * inverse[a] / target.scale + pull * means[a] * level)
+            .collect();
+        let along = factor.whiten(&shift);
+        let total = joint.scatter(joint.target(), joint.target()) / target.scale / target.scale + pull * level * level;
+        let unexplained = (total - along.iter().map(|x| x * x).sum::<f64>()).max(0.0);
+        let centre: Vec<f64> = means.iter().map(|mean| mean * (count / strength)).collect();
+        let predictor = Self {
+            lens: Lens::new(&axes, &centre, still),
+            level: level * (count / strength),
+            axes,
+            centre,
+            factor,
+            along,
+            strength,
+            prior,
+            unexplained,
+        };
+        let finite = predictor.along.iter().chain([&predictor.level, &unexplained]).all(|x| x.is_finite());
+        if finite { Ok(predictor) } else { Err(NotFinite { quantity: "the mean of the coefficients".into() }) }
+    }
+
+    /// The predictor of the rows `which` of `rows`: `level + mᵀζ` and `1/κ + ζᵀΛ⁻¹ζ`, where ζ is the distance from the centre. What has
+    /// never varied and does so here adds the variance that its coefficient has a priori.
+    pub fn predict(&self, layout: &Layout, rows: RowsView<'_>, which: &[usize]) -> Vec<Predicted> {
+        let (panel, news) = self.lens.look(layout, rows, which);
+        let images = panel.images(&self.factor, &self.along).into_iter().zip(news);
+        images
+            .map(|(image, news)| Predicted {
+                mean: self.level + image.along,
+                variance: 1.0 / self.strength + image.square + self.prior.variance * news,
+            })
+            .collect()
+    }
+
+    /// Mean and variance of each coefficient.
+    pub fn coefficients(&self) -> Vec<Predicted> {
+        let pairs = self.factor.colour(&self.along).into_iter().zip(self.factor.variances());
+        pairs.map(|(mean, variance)| Predicted { mean, variance }).collect()
+    }
+
+    /// Mean and variance of the predictor where every input is at its location.
+    pub fn intercept(&self) -> Predicted {
+        let white = self.factor.whiten(&self.centre);
+        let along: f64 = white.iter().zip(&self.along).map(|(a, b)| a * b).sum();
+        Predicted { mean: self.level - along, variance: 1.0 / self.strength + white.iter().map(|x| x * x).sum::<f64>() }
+    }
+
+    /// `KL(q ‖ p)` of α and β where both have the variance 1/τ beside, in expectation over τ with mean `precision`:
+    /// `½ [κ₀ (Var α + τ E²α) + Σ (Var β_i + τ E²β_i)/v − dim − 1 + ln(κ/κ₀) + ln|Λ| + dim ln v]`.
+    pub fn kl(&self, precision: f64) -> f64 {
+        let square = |x: Predicted| x.variance + precision * x.mean * x.mean;
+        let dim = self.axes.len() as f64;
+        let Prior { variance, intercept } = self.prior;
+        let coefficients: f64 = self.coefficients().into_iter().map(square).sum();
+        let determinants = (self.strength / intercept).ln() + self.factor.ln_determinant + dim * variance.ln();
+        0.5 * (intercept * square(self.intercept()) + coefficients / variance - dim - 1.0 + determinants)
+    }
+}

@@ -1,0 +1,138 @@
+//! The kernels for CUDA against their reference. A C++ compiler takes the place of nvcc and a loop that of the GPU, so that the
+//! arithmetic, the indices and the phases between barriers are checked on every machine.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use candle_core::{CustomOp3, DType, Device, Tensor};
+use surprisal::device::diagonal::{Diagonal, Family, moments, responsibilities};
+
+const OPERATIONS: [Diagonal; 3] =
+    [Diagonal::Responsibilities(Family::Gaussian), Diagonal::Responsibilities(Family::Student), Diagonal::Moments];
+
+/// Events, columns, rows of the table, rows before those, share of missing cells. On both sides of a block's borders.
+const SIZES: [(usize, usize, usize, usize, f64); 6] =
+    [(1, 1, 1, 0, 0.0), (31, 3, 2, 0, 0.3), (32, 8, 9, 0, 0.0), (33, 5, 1, 3, 0.5), (256, 32, 8, 0, 0.1), (1000, 4, 17, 2, 1.0)];
+
+/// Uniform numbers between `low` and `high`: multiples of the golden ratio, modulo 1.
+fn uniform(seed: usize, shape: &[usize], low: f64, high: f64) -> Tensor {
+    let count: usize = shape.iter().product();
+    let number = |i: usize| low + (high - low) * ((i * 7 + seed * 1_000_003) as f64 * 0.618_033_988_749_894_9).fract();
+    Tensor::from_vec((0..count).map(number).collect(), shape, &Device::Cpu).unwrap()
+}
+
+/// Cells, table and offset or weights of an operation.
+fn inputs(operation: Diagonal, (events, columns, rows, first, missing): (usize, usize, usize, usize, f64)) -> [Tensor; 3] {
+    let cells = uniform(1, &[columns, events], -3.0, 3.0);
+    let nan = Tensor::full(f64::NAN, cells.shape(), &Device::Cpu).unwrap();
+    let absent = uniform(2, &[columns, events], 0.0, 1.0).lt(missing).unwrap();
+    let cells = absent.where_cond(&nan, &cells).unwrap();
+    match operation {
+        Diagonal::Moments => [cells, uniform(3, &[rows, columns], -1.0, 1.0), uniform(4, &[rows, events], 0.0, 1.0)],
+        Diagonal::Responsibilities(family) => {
+            let table = uniform(3, &[family.parameters(), rows, columns], 0.1, 1.0);
+            [cells, table, uniform(4, &[first + rows, events], -2.0, 0.0)]
+        }
+    }
+}
+
+fn reference(operation: Diagonal, [cells, table, by_event]: &[Tensor; 3]) -> Tensor {
+    match operation {
+        Diagonal::Moments => moments(cells, table, by_event).unwrap(),
+        Diagonal::Responsibilities(family) => responsibilities(family, cells, table, by_event).unwrap(),
+    }
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f64> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// What the kernel gives, run by the program `host`.
+fn hosted(host: &Path, operation: Diagonal, inputs: &[Tensor; 3]) -> Vec<f64> {
+    let plan = operation.plan(inputs.each_ref().map(Tensor::shape)).unwrap();
+    let lengths = inputs.iter().map(Tensor::elem_count).chain([plan.shape.elem_count()]);
+    let arguments = [plan.blocks, plan.threads].into_iter().chain(plan.sizes).chain(lengths).map(|size| size.to_string());
+    let mut command = Command::new(host);
+    command.arg(operation.name()).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let bytes: Vec<u8> = inputs.iter().flat_map(numbers).flat_map(f64::to_le_bytes).collect();
+    let mut out = Vec::new();
+    thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(&bytes).unwrap());
+        stdout.read_to_end(&mut out).unwrap();
+    });
+    assert!(child.wait().unwrap().success());
+    out.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
+}
+
+/// Compares, relative to the larger of the expected number and 1; NaN is not expected.
+fn assert_agree(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let near = (found - expected).abs() <= tolerance * expected.abs().max(1.0);
+        assert!(near, "{what}, element {at}: {found}, expected {expected}");
+    }
+}
+
+/// The kernels as a program for this machine, in `real` numbers; `None` without a C++ compiler.
+fn compile(folder: &Path, real: &str) -> Option<std::path::PathBuf> {
+    let program = folder.join(real);
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernels/host.cpp");
+    let mut command = Command::new("c++");
+    command.args(["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", &format!("-DREAL={real}"), source, "-o"]).arg(&program);
+    let status = command.status().ok()?;
+    assert!(status.success(), "the kernels don't compile");
+    Some(program)
+}
+
+#[test]
+fn kernels_agree_with_their_reference() {
+    let folder = tempfile::tempdir().unwrap();
+    for (real, tolerance) in [("double", 1e-12), ("float", 1e-4)] {
+        let Some(host) = compile(folder.path(), real) else {
+            eprintln!("not checked: there is no c++");
+            return;
+        };
+        for operation in OPERATIONS {
+            for sizes in SIZES {
+                let inputs = inputs(operation, sizes);
+                let expected = numbers(&reference(operation, &inputs));
+                assert_agree(
+                    &hosted(&host, operation, &inputs),
+                    &expected,
+                    tolerance,
+                    &format!("{operation:?} {sizes:?} {real}"),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gpu_agrees_with_the_reference() {
+    let Ok(device) = Device::new_cuda(0) else {
+        eprintln!("not checked: there is no GPU, or this build can't use one");
+        return;
+    };
+    for operation in OPERATIONS {
+        for sizes in SIZES {
+            let inputs = inputs(operation, sizes);
+            let expected = numbers(&reference(operation, &inputs));
+            let inputs = inputs.map(|tensor| tensor.to_device(&device).unwrap());
+            let found = numbers(&reference(operation, &inputs));
+            assert_agree(&found, &expected, 1e-12, &format!("{operation:?} {sizes:?}"));
+        }
+    }
+}
+
+#[test]
+fn shapes_that_do_not_go_together_are_refused() {
+    let [cells, table, offset] = inputs(OPERATIONS[0], (8, 3, 2, 0, 0.0));
+    assert!(responsibilities(Family::Student, &cells, &table, &offset).is_err());
+    assert!(responsibilities(Family::Gaussian, &cells, &table, &offset.narrow(0, 0, 1).unwrap()).is_err());
+    assert!(moments(&cells, &table.get(0).unwrap(), &cells).is_err());
+    assert!(responsibilities(Family::Gaussian, &cells.to_dtype(DType::F32).unwrap(), &table, &offset).is_err());
+}

@@ -1,0 +1,100 @@
+//! The data that the tests learn, and the steps that they share.
+
+use std::collections::BTreeMap;
+
+use surprisal::engine::block_len;
+use surprisal::features::{Column, Kind, Rows, RowsView, Schema, Task};
+use surprisal::inference::rule::Pace;
+use surprisal::models::regression::{LinearRegression, RegressionConfig};
+use surprisal::models::{Block, Evidence, Model, Standard, Surprisal};
+use surprisal::record::{Offset, Partition};
+
+use crate::noise::{normal, uniform};
+
+/// Inputs `x0, x1, …` of the given kinds, and a target `y`, which is the last column.
+pub fn schema(inputs: &[Kind], target: Kind) -> (Schema, Task) {
+    let names = (0..inputs.len()).map(|at| format!("x{at}")).chain(["y".into()]);
+    let column = |(name, kind): (String, &Kind)| Column { path: vec![name.clone()], name, kind: *kind };
+    let columns = names.zip(inputs.iter().chain([&target])).map(column).collect();
+    (Schema::new(columns), Task { target: inputs.len(), inputs: (0..inputs.len()).collect() })
+}
+
+/// A linear regression of y on `dim` numbers.
+pub fn linear(dim: usize, config: RegressionConfig) -> LinearRegression {
+    let (schema, task) = schema(&vec![Kind::Number; dim], Kind::Number);
+    LinearRegression::new(&schema, &task, config).expect("a right configuration")
+}
+
+/// Units that are fixed for every one of `dim` inputs and for the target.
+pub fn standards(dim: usize, input: Standard, target: Standard) -> BTreeMap<String, Standard> {
+    (0..dim).map(|d| (format!("x{d}"), input)).chain([("y".into(), target)]).collect()
+}
+
+/// Rows `[inputs, target]` with inputs of different units that go together, a share `missing` of which is missing by chance, and a
+/// target that depends on them and on what is missing.
+pub fn rows(count: usize, dim: usize, missing: f64, seed: u64) -> Rows {
+    let mut cells = Vec::with_capacity(count * (dim + 1));
+    let noise = |at: usize| normal((seed << 32) + at as u64);
+    for event in 0..count {
+        let at = event * (2 * dim + 2);
+        let common = noise(at);
+        let mut y = 7.0 + 2.0 * noise(at + 1);
+        for d in 0..dim {
+            let z = 0.6 * common + 0.8 * noise(at + 2 + d);
+            y += [1.5, -0.7, 0.0, 0.2][d % 4] * z;
+            let absent = uniform((1 << 60) + (seed << 32) + (at + d) as u64) < missing;
+            y += if absent { 0.5 } else { 0.0 };
+            cells.push(if absent { f64::NAN } else { 40.0 + d as f64 + (1 + d) as f64 * 3.0 * z });
+        }
+        cells.push(y);
+    }
+    Rows::from_cells(dim + 1, cells)
+}
+
+/// The engine's blocks.
+pub fn blocks(learnt: usize) -> usize {
+    block_len(learnt as u64, 256)
+}
+
+/// One block.
+pub fn block(rows: RowsView<'_>, partition: i32, at: usize, pace: Pace) -> Block<'_> {
+    Block { rows, partition: Partition(partition), offset: Offset(at as i64), step: at as u64, pace }
+}
+
+/// Learns rows in blocks that end where `cuts` says, as events of a partition, and scores each row before it is learnt.
+pub fn prequential<M: Model>(model: &M, rows: RowsView<'_>, cuts: impl Fn(usize) -> usize) -> (Vec<Surprisal>, M::Evidence) {
+    let (mut evidence, mut surprisals, mut at) = (model.nothing(), Vec::new(), 0);
+    while at < rows.len() {
+        let len = cuts(at).min(rows.len() - at);
+        let posterior = model.posterior(&evidence).expect("finite");
+        let rows = rows.slice(at..at + len);
+        model.score(&posterior, rows, &mut surprisals);
+        evidence = model.learn(&posterior, &evidence, block(rows, 0, at, Pace::BAYES)).expect("finite").evidence;
+        at += len;
+    }
+    (surprisals, evidence)
+}
+
+/// What `rows` teach in blocks that end where `cuts` says.
+pub fn learn<M: Model>(model: &M, rows: RowsView<'_>, cuts: impl Fn(usize) -> usize) -> M::Evidence {
+    prequential(model, rows, cuts).1
+}
+
+/// The sum of several sites.
+pub fn sum<M: Model>(model: &M, sites: &[M::Evidence]) -> M::Evidence {
+    let mut sum = model.nothing();
+    sites.iter().for_each(|site| sum.add(site));
+    sum
+}
+
+pub fn score<M: Model>(model: &M, evidence: &M::Evidence, rows: RowsView<'_>) -> Vec<Surprisal> {
+    let mut surprisals = Vec::new();
+    model.score(&model.posterior(evidence).expect("finite"), rows, &mut surprisals);
+    surprisals
+}
+
+#[track_caller]
+pub fn assert_close(found: f64, expected: f64, tolerance: f64) {
+    let error = (found - expected).abs() / expected.abs().max(1.0);
+    assert!(error <= tolerance, "{found} is not {expected}: off by {error:e}");
+}
