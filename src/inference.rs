@@ -7,6 +7,7 @@ pub mod elbo;
 pub mod layers;
 pub mod likelihood;
 pub mod mean_field;
+pub mod newton;
 pub mod optimiser;
 pub mod quadrature;
 pub mod rule;

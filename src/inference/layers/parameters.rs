@@ -1,5 +1,7 @@
 //! A number a weight, layer by layer: means, variances, draws, gradients.
 
+use pulp::Arch;
+
 use super::real::Real;
 use super::{PITCH, Shape};
 
@@ -53,5 +55,32 @@ impl<T: Real> Parameters<T> {
     /// Sets everything to 0.
     pub fn clear(&mut self) {
         self.layers.iter_mut().for_each(|layer| layer.fill(T::ZERO));
+    }
+
+    /// `self ← f(self, others)`, weight by weight.
+    pub fn combine<const N: usize>(&mut self, others: [&Self; N], f: impl Fn(T, [T; N]) -> T) {
+        Arch::new().dispatch(|| {
+            for (index, layer) in self.layers.iter_mut().enumerate() {
+                let others = others.map(|other| &other.layers[index][..layer.len()]);
+                for i in 0..layer.len() {
+                    layer[i] = f(layer[i], others.map(|other| other[i]));
+                }
+            }
+        });
+    }
+
+    /// `Σ x y`, added up in double precision.
+    pub fn dot(&self, other: &Self) -> f64 {
+        Arch::new().dispatch(|| {
+            let mut sums = [0.0; PITCH];
+            for (ours, theirs) in self.layers.iter().zip(&other.layers) {
+                for (ours, theirs) in ours.as_chunks::<PITCH>().0.iter().zip(theirs.as_chunks::<PITCH>().0) {
+                    for i in 0..PITCH {
+                        sums[i] += ours[i].wide() * theirs[i].wide();
+                    }
+                }
+            }
+            sums.iter().sum()
+        })
     }
 }

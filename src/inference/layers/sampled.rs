@@ -33,6 +33,11 @@ impl<T: Real> Sampled<T> {
         Self { shape: shape.clone(), draws: (0..samples).map(draw).collect(), weights: vec![zeros; samples] }
     }
 
+    /// The layers that they belong to.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
     /// θ_s, one after another.
     pub fn weights(&self) -> &[Parameters<T>] {
         &self.weights

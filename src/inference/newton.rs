@@ -1,0 +1,347 @@
+//! The variational online Newton rule for models with no conjugate form: networks above all.
+//!
+//! q(θ) is normal with a diagonal precision. Natural-gradient learning moves it by gradient and curvature of the expected log
+//! likelihood (Khan & Rue 2023, section 5; Lin, Schmidt & Khan 2020; Shen et al. 2024; Jones, Chang & Murphy 2024), so both are evidence that adds:
+//!
+//! - *curvature* H, the diagonal of the Gauss-Newton matrix `Σ JᵀUJ`, of which each event adds what it adds, and *weight* W, how
+//!   many events are in it. Curvature where the mean was long ago says little of where it is now: what was seen before the n newest of t events is kept by `(t / (t + n))^r`,
+//!   which makes it an average over the latest `1 / (1 + r)` of them, at any time.
+//! - *shift* S, which the mean is read from.
+//!
+//! With N events in all, prior `N(m₀, 1/ρ)`, noise variance s² (1 for likelihoods that have none) and a few made-up events of
+//! curvature h₀ that fade as others come:
+//!
+//! - `A = ρ s² W/N + H`, the metric of steps, in units of H;
+//! - `μ = m₀ + S / A`;
+//! - `Λ = ρ + N H / (W s² T)`, with the temperature T.
+//!
+//! A block with gradient `g = Σ Jᵀ(y − f)` moves μ to the minimum of the quadratic model `½ Δᵀ(A + B)Δ − Δᵀ(g − ρ s² n/N (μ − m₀))`, where B is
+//! the block's own Gauss-Newton matrix in full, known by its products with vectors: a few steps of conjugate gradients with the diagonal as preconditioner (Martens 2010). The diagonal
+//! alone would overstep where weights act together. Then `S' = A'(μ + Δ − m₀) − S of all others`.
+
+use pulp::Arch;
+
+use super::NotFinite;
+use super::layers::{Parameters, Real, Shape};
+use super::rule::Pace;
+
+/// How the rule learns. The defaults do well on data of all kinds; they are not meant to be tuned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Newton {
+    /// How many made-up events there are at first: the more, the more careful are the first steps.
+    pub burn_in: f64,
+    /// The curvature of a made-up event, for every weight.
+    pub curvature: f64,
+    /// r: how fast old curvature fades.
+    pub fading: f64,
+    /// T: 1 is Bayes' rule for what a diagonal can say; below, q is narrower.
+    pub temperature: f64,
+    /// Events that the curvature of q counts beside those that came.
+    pub base: f64,
+    /// Steps of conjugate gradients a block.
+    pub iterations: usize,
+    /// The greatest change of a weight in one block, in standard deviations of its prior.
+    pub longest: f64,
+}
+
+impl Default for Newton {
+    fn default() -> Self {
+        Self { burn_in: 64.0, curvature: 0.01, fading: 3.0, temperature: 0.01, base: 300.0, iterations: 3, longest: 3.0 }
+    }
+}
+
+/// What is believed of the weights before any event: `N(0, 1/ρ)` each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prior {
+    /// ρ.
+    pub precision: Vec<f64>,
+    /// m₀, where the made-up events have the mean: random, so that units differ, and the same for all partitions.
+    pub start: Vec<f64>,
+}
+
+/// A partition's evidence about the weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Site {
+    /// W.
+    pub weight: f64,
+    /// H.
+    pub curvature: Vec<f64>,
+    /// S.
+    pub shift: Vec<f64>,
+}
+
+impl Site {
+    /// Of no events.
+    pub fn nothing(parameters: usize) -> Self {
+        Self { weight: 0.0, curvature: vec![0.0; parameters], shift: vec![0.0; parameters] }
+    }
+
+    /// Adds the evidence of other events.
+    pub fn add(&mut self, other: &Self) {
+        self.weight += other.weight;
+        self.curvature.iter_mut().zip(&other.curvature).for_each(|(sum, x)| *sum += x);
+        self.shift.iter_mut().zip(&other.shift).for_each(|(sum, x)| *sum += x);
+    }
+
+    /// Weighs all events by `factor`.
+    pub fn scale(&mut self, factor: f64) {
+        self.weight *= factor;
+        self.curvature.iter_mut().chain(&mut self.shift).for_each(|x| *x *= factor);
+    }
+
+    /// Whether all numbers are finite.
+    pub fn is_finite(&self) -> bool {
+        self.weight.is_finite() && self.curvature.iter().chain(&self.shift).all(|x| x.is_finite())
+    }
+}
+
+/// q(θ) and what steps are measured by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Normal {
+    /// μ.
+    pub mean: Vec<f64>,
+    /// 1/Λ.
+    pub variance: Vec<f64>,
+    /// Evidence of the sites whose mean it has.
+    pub own: Site,
+    /// Evidence of all sites.
+    pub total: Site,
+    /// s².
+    pub noise: f64,
+    /// N.
+    pub events: f64,
+}
+
+impl Normal {
+    /// `KL(q ‖ p) = ½ Σ ρ/Λ + ρμ² − 1 − ln(ρ/Λ)`.
+    pub fn kl(&self, prior: &Prior) -> f64 {
+        let each = self.mean.iter().zip(&self.variance).zip(&prior.precision).map(|((mean, variance), precision)| {
+            let ratio = precision * variance;
+            ratio + precision * mean * mean - 1.0 - ratio.ln()
+        });
+        0.5 * each.sum::<f64>()
+    }
+}
+
+/// What a block says: sums over its events.
+#[derive(Clone, Copy, Debug)]
+pub struct News<'a, T> {
+    /// How many.
+    pub events: f64,
+    /// `Σ Jᵀ(y − f)`, in expectation under q.
+    pub gradient: &'a Parameters<T>,
+    /// The diagonal of `Σ JᵀUJ`.
+    pub curvature: &'a Parameters<T>,
+}
+
+/// The partition that learns.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Its evidence.
+    pub site: &'a Site,
+    /// Its events.
+    pub events: f64,
+}
+
+/// How a step went.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// `√(Δᵀ Λ Δ)`.
+    pub norm: f64,
+    /// Whether a weight's change was cut, or the step given up because the quadratic model had no minimum in single precision.
+    pub clipped: bool,
+}
+
+/// Vectors of conjugate gradients, reused from block to block.
+#[derive(Clone, Debug)]
+pub struct Scratch<T> {
+    metric: Parameters<T>,
+    inverse: Parameters<T>,
+    residual: Parameters<T>,
+    direction: Parameters<T>,
+    image: Parameters<T>,
+    step: Parameters<T>,
+}
+
+impl<T: Real> Scratch<T> {
+    /// Vectors for weights of this shape.
+    pub fn new(shape: &Shape) -> Self {
+        let zeros = Parameters::zeros(shape);
+        Self {
+            metric: zeros.clone(),
+            inverse: zeros.clone(),
+            residual: zeros.clone(),
+            direction: zeros.clone(),
+            image: zeros.clone(),
+            step: zeros,
+        }
+    }
+}
+
+/// How the metric is made of evidence: `A = ridge · ρ + H + floor`, and `Λ = ρ + scale · (H + floor)`.
+#[derive(Clone, Copy, Debug)]
+struct Balance {
+    ridge: f64,
+    floor: f64,
+    scale: f64,
+}
+
+impl Newton {
+    /// How many made-up events are left after `events`.
+    pub fn made_up(&self, events: f64) -> f64 {
+        self.burn_in * (self.burn_in / (self.burn_in + events)).powf(self.fading)
+    }
+
+    /// What is kept of sums over `seen` events when `fresh` ones come.
+    pub fn keep(&self, seen: f64, fresh: f64) -> f64 {
+        ((self.burn_in + seen) / (self.burn_in + seen + fresh)).powf(self.fading)
+    }
+
+    fn balance(&self, weight: f64, events: f64, noise: f64) -> Balance {
+        let made_up = self.made_up(events);
+        let weight = weight + made_up;
+        Balance {
+            ridge: noise * weight / (events + self.burn_in),
+            floor: self.curvature * made_up,
+            scale: (events + self.base) / (weight * noise * self.temperature),
+        }
+    }
+
+    /// The mean that evidence has: `S / (H + h₀ W)`, of none the start.
+    fn mean(&self, prior: &Prior, site: &Site) -> Vec<f64> {
+        if site.weight > 0.0 {
+            let steady = self.curvature * site.weight;
+            site.shift.iter().zip(&site.curvature).map(|(shift, curvature)| shift / (curvature + steady)).collect()
+        } else {
+            prior.start.clone()
+        }
+    }
+
+    /// q(θ) where sites with sum `own` learn, beside `others`, by `events` events in all, with noise of variance `noise`.
+    pub fn normal(&self, prior: &Prior, own: &Site, others: &Site, events: f64, noise: f64) -> Result<Normal, NotFinite> {
+        let mut total = others.clone();
+        total.add(own);
+        let Balance { floor, scale, .. } = self.balance(total.weight, events, noise);
+        let mean = self.mean(prior, if own.weight > 0.0 { own } else { others });
+        let mut variance = vec![0.0; mean.len()];
+        Arch::new().dispatch(|| {
+            for i in 0..variance.len() {
+                variance[i] = 1.0 / (prior.precision[i] + scale * (total.curvature[i] + floor));
+            }
+        });
+        let normal = Normal { mean, variance, own: own.clone(), total, noise, events };
+        let finite = normal.mean.iter().chain(&normal.variance).all(|x| x.is_finite());
+        if finite { Ok(normal) } else { Err(NotFinite { quantity: "a weight's posterior".into() }) }
+    }
+
+    /// Moves a site of those with sum `own` so that their mean is drawn to that of `news` by its share of all evidence, own and
+    /// `others`: means that several learners have come to by themselves are averaged, since their steps, which each took as if alone, would together go too far (McMahan et al. 2017).
+    pub fn reconcile(&self, prior: &Prior, own: &Site, others: &Site, news: &Site, site: &mut Site) {
+        if own.weight <= 0.0 || news.weight <= 0.0 {
+            return;
+        }
+        let (ours, theirs) = (self.mean(prior, own), self.mean(prior, news));
+        let steady = |site: &Site| self.curvature * site.weight;
+        for i in 0..ours.len() {
+            let weight = |of: &Site| of.curvature[i] + steady(of);
+            let share = weight(news) / (weight(own) + weight(others));
+            site.shift[i] = weight(site) * (ours[i] + share * (theirs[i] - ours[i]));
+        }
+    }
+
+    /// The site with a block in it, and how the step went. `product` writes `B v`, the block's Gauss-Newton matrix times a vector.
+    #[allow(clippy::too_many_arguments)]
+    pub fn learn<T: Real>(
+        &self,
+        prior: &Prior,
+        normal: &Normal,
+        place: Place<'_>,
+        pace: Pace,
+        news: News<'_, T>,
+        scratch: &mut Scratch<T>,
+        product: impl FnMut(&Parameters<T>, &mut Parameters<T>),
+    ) -> Result<(Site, Step), NotFinite> {
+        let Pace { retention, weight } = pace;
+        let fresh = weight * news.events;
+        let Place { site, events } = place;
+        let keep = retention * self.keep(retention * events, fresh);
+        let events = normal.events - (1.0 - retention) * events + fresh;
+        let total_weight = normal.total.weight - (1.0 - keep) * site.weight + fresh;
+        let Balance { ridge, floor, .. } = self.balance(total_weight, events, normal.noise);
+        let pull = normal.noise * fresh / (events + self.burn_in);
+        // The metric without the block, and the gradient with the prior's.
+        let count = prior.start.len();
+        let (mut old, mut gradient): (Vec<f64>, Vec<f64>) = (Vec::with_capacity(count), news.gradient.flat().collect());
+        let mut curvature: Vec<f64> = news.curvature.flat().collect();
+        Arch::new().dispatch(|| {
+            for i in 0..count {
+                let faded = normal.total.curvature[i] - (1.0 - keep) * site.curvature[i];
+                old.push(ridge * prior.precision[i] + floor + if faded > 0.0 { faded } else { 0.0 });
+                gradient[i] = weight * gradient[i] - pull * prior.precision[i] * normal.mean[i];
+                curvature[i] *= weight;
+            }
+        });
+        let mut clipped = !solve(self.iterations, T::of(weight), &old, &curvature, &gradient, scratch, product);
+        let mut learnt = site.clone();
+        learnt.weight = keep * site.weight + fresh;
+        let steady = self.curvature * (normal.own.weight - site.weight + learnt.weight);
+        let mut square = 0.0;
+        for (i, step) in scratch.step.flat().enumerate() {
+            let longest = self.longest / prior.precision[i].sqrt();
+            let change = step.clamp(-longest, longest);
+            clipped |= change != step;
+            square += change * change / normal.variance[i];
+            learnt.curvature[i] = keep * site.curvature[i] + curvature[i];
+            let whole = normal.own.curvature[i] - site.curvature[i] + learnt.curvature[i] + steady;
+            learnt.shift[i] = whole * (normal.mean[i] + change) - (normal.own.shift[i] - site.shift[i]);
+        }
+        let step = Step { norm: square.sqrt(), clipped };
+        if step.norm.is_finite() && learnt.is_finite() {
+            Ok((learnt, step))
+        } else {
+            Err(NotFinite { quantity: "a weight's step".into() })
+        }
+    }
+}
+
+/// Puts into `scratch.step` about the Δ with `(old + factor · B) Δ = gradient`, by conjugate gradients from 0 with the diagonal
+/// `old + curvature` as preconditioner; 0 if numbers give out, and then says so.
+fn solve<T: Real>(
+    iterations: usize,
+    factor: T,
+    old: &[f64],
+    curvature: &[f64],
+    gradient: &[f64],
+    scratch: &mut Scratch<T>,
+    mut product: impl FnMut(&Parameters<T>, &mut Parameters<T>),
+) -> bool {
+    let Scratch { metric, inverse, residual, direction, image, step } = scratch;
+    metric.set(old);
+    residual.set(gradient);
+    let whole: Vec<f64> = old.iter().zip(curvature).map(|(old, new)| 1.0 / (old + new)).collect();
+    inverse.set(&whole);
+    step.clear();
+    direction.combine([&*residual, &*inverse], |_, [r, p]| r * p);
+    let mut along = residual.dot(direction);
+    for _ in 0..iterations {
+        if along == 0.0 {
+            break;
+        }
+        product(direction, image);
+        image.combine([&*metric, &*direction], |b, [a, d]| factor * b + a * d);
+        let length = along / direction.dot(image);
+        if !(length > 0.0 && length.is_finite()) {
+            step.clear();
+            return false;
+        }
+        let length = T::of(length);
+        step.combine([&*direction], |x, [d]| x + length * d);
+        residual.combine([&*image], |r, [b]| r - length * b);
+        image.combine([&*residual, &*inverse], |_, [r, p]| r * p);
+        let next = residual.dot(image);
+        let turn = T::of(next / along);
+        direction.combine([&*image], |d, [z]| z + turn * d);
+        along = next;
+    }
+    true
+}
