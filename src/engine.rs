@@ -190,10 +190,19 @@ impl<M: Model> Engine<M> {
 
     /// The evidence of all partitions together.
     pub fn evidence(&self) -> M::Evidence {
-        self.sites().fold(self.model.nothing(), |mut sum, (_, site)| {
+        self.sum(self.sites().map(|(_, site)| site))
+    }
+
+    fn sum<'a>(&self, sites: impl Iterator<Item = &'a Site<M::Evidence>>) -> M::Evidence {
+        sites.fold(self.model.nothing(), |mut sum, site| {
             sum.add(&site.evidence);
             sum
         })
+    }
+
+    /// The evidence of the partitions that this engine learns, and of all others.
+    fn shares(&self) -> (M::Evidence, M::Evidence) {
+        (self.sum(self.places.values().map(|place| &place.site)), self.sum(self.others.values()))
     }
 
     /// All sites, those learnt here and those of others.
@@ -271,25 +280,35 @@ impl<M: Model> Engine<M> {
             return Ok(());
         }
         let before = self.others.insert(partition, site);
+        let (own, others) = self.shares();
+        let news = &self.others[&partition].evidence;
+        let mut kept = Vec::with_capacity(self.places.len());
+        for place in self.places.values_mut() {
+            kept.push(place.site.evidence.clone());
+            self.model.reconcile(&own, &others, news, &mut place.site.evidence);
+        }
         self.refresh().inspect_err(|_| {
             self.others.remove(&partition);
             self.others.extend(before.map(|site| (partition, site)));
+            self.places.values_mut().zip(kept).for_each(|(place, evidence)| place.site.evidence = evidence);
         })
     }
 
     /// Recomputes the belief from all sites.
     fn refresh(&mut self) -> Result<(), NotFinite> {
-        self.belief = self.believe(self.evidence(), self.sites().map(|(_, site)| &site.calibrator))?;
+        let (own, others) = self.shares();
+        self.belief = self.believe(&own, &others, self.sites().map(|(_, site)| &site.calibrator))?;
         self.step = self.sites().map(|(_, site)| site.step).sum();
         Ok(())
     }
 
     fn believe<'a>(
         &self,
-        evidence: M::Evidence,
+        own: &M::Evidence,
+        others: &M::Evidence,
         calibrators: impl Iterator<Item = &'a Calibrator>,
     ) -> Result<Belief<M>, NotFinite> {
-        Ok(Belief { posterior: self.model.posterior(&evidence)?, tail: Calibrator::sum(calibrators).tail() })
+        Ok(Belief { posterior: self.model.belief(own, others)?, tail: Calibrator::sum(calibrators).tail() })
     }
 
     /// Opens a step, in which nothing has been taken yet.
@@ -365,13 +384,13 @@ impl<M: Model> Engine<M> {
         let block = Block { rows, partition, offset: place.pending_from, step: place.site.step, pace };
         let learnt = self.model.learn(&self.belief.posterior, &place.site.evidence, block).and_then(|learnt| {
             let Learnt { mut evidence, progress } = learnt;
-            self.model.reorganise(&rest.evidence, &mut evidence);
+            self.model.reorganise(&rest.whole, &mut evidence);
             let mut calibrator = place.site.calibrator.clone();
             let finite: Vec<f64> = place.surprisals.iter().copied().filter(|surprisal| surprisal.is_finite()).collect();
             calibrator.learn(pace.retention, &finite);
-            let mut sum = rest.evidence.clone();
-            sum.add(&evidence);
-            let belief = self.believe(sum, [&rest.calibrator, &calibrator].into_iter())?;
+            let mut own = rest.own.clone();
+            own.add(&evidence);
+            let belief = self.believe(&own, &rest.others, [&rest.calibrator, &calibrator].into_iter())?;
             Ok((evidence, calibrator, belief, progress))
         });
         let site = &mut place.site;
@@ -398,15 +417,21 @@ impl<M: Model> Engine<M> {
 
 /// What everyone but one partition has learnt.
 struct Rest<M: Model> {
-    evidence: M::Evidence,
+    /// Of the partitions that this engine learns.
+    own: M::Evidence,
+    others: M::Evidence,
+    /// Both together.
+    whole: M::Evidence,
     calibrator: Calibrator,
 }
 
 impl<M: Model> Rest<M> {
     fn of(engine: &Engine<M>, without: Partition) -> Self {
         let sites = || engine.sites().filter(|(partition, _)| *partition != without).map(|(_, site)| site);
-        let mut evidence = engine.model.nothing();
-        sites().for_each(|site| evidence.add(&site.evidence));
-        Self { evidence, calibrator: Calibrator::sum(sites().map(|site| &site.calibrator)) }
+        let own = engine.places.iter().filter(|(partition, _)| **partition != without).map(|(_, place)| &place.site);
+        let (own, others) = (engine.sum(own), engine.sum(engine.others.values()));
+        let mut whole = own.clone();
+        whole.add(&others);
+        Self { own, others, whole, calibrator: Calibrator::sum(sites().map(|site| &site.calibrator)) }
     }
 }

@@ -7,6 +7,7 @@ pub mod any;
 mod inputs;
 pub mod mean_field;
 pub mod mixture;
+pub mod neural_network;
 mod pool;
 pub mod regression;
 mod standard;
@@ -153,6 +154,20 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
 
     /// q(θ) for `evidence`, which is the sum over all partitions.
     fn posterior(&self, evidence: &Self::Evidence) -> Result<Self::Posterior, NotFinite>;
+
+    /// q(θ) where some partitions are learnt, whose evidence is `own`, and all others' is `others`: that of the sum, unless the model can
+    /// tell the two apart to an advantage.
+    fn belief(&self, own: &Self::Evidence, others: &Self::Evidence) -> Result<Self::Posterior, NotFinite> {
+        let mut sum = others.clone();
+        sum.add(own);
+        self.posterior(&sum)
+    }
+
+    /// Reconciles a partition learnt here with one learnt elsewhere, of which `news` has come: `own` is the evidence of all partitions
+    /// learnt here, `others` of all learnt elsewhere. Models whose evidence adds up have nothing to reconcile.
+    fn reconcile(&self, own: &Self::Evidence, others: &Self::Evidence, news: &Self::Evidence, site: &mut Self::Evidence) {
+        let _ = (own, others, news, site);
+    }
 
     /// Appends each row's surprisal.
     fn score(&self, posterior: &Self::Posterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);

@@ -21,9 +21,9 @@
 
 use pulp::Arch;
 
+use super::NotFinite;
 use super::layers::{Parameters, Real, Shape};
 use super::rule::Pace;
-use super::NotFinite;
 
 /// How the rule learns. The defaults do well on data of all kinds; they are not meant to be tuned.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,17 +46,17 @@ pub struct Newton {
 
 impl Default for Newton {
     fn default() -> Self {
-        Self { burn_in: 64.0, curvature: 0.1, fading: 3.0, temperature: 0.01, base: 300.0, iterations: 3, longest: 3.0 }
+        Self { burn_in: 64.0, curvature: 0.01, fading: 3.0, temperature: 0.01, base: 300.0, iterations: 3, longest: 3.0 }
     }
 }
 
-/// What is believed of the weights before any event: independent normals.
+/// What is believed of the weights before any event: `N(0, 1/ρ)` each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prior {
-    /// m₀: random, so that units differ, and the same for all partitions.
-    pub mean: Vec<f64>,
     /// ρ.
     pub precision: Vec<f64>,
+    /// m₀, where the made-up events have the mean: random, so that units differ, and the same for all partitions.
+    pub start: Vec<f64>,
 }
 
 /// A partition's evidence about the weights.
@@ -102,12 +102,10 @@ pub struct Normal {
     pub mean: Vec<f64>,
     /// 1/Λ.
     pub variance: Vec<f64>,
-    /// S of all sites.
-    pub shift: Vec<f64>,
-    /// H of all sites.
-    pub curvature: Vec<f64>,
-    /// W of all sites.
-    pub weight: f64,
+    /// Evidence of the sites whose mean it has.
+    pub own: Site,
+    /// Evidence of all sites.
+    pub total: Site,
     /// s².
     pub noise: f64,
     /// N.
@@ -115,12 +113,11 @@ pub struct Normal {
 }
 
 impl Normal {
-    /// `KL(q ‖ p) = ½ Σ ρ/Λ + ρ(μ − m₀)² − 1 − ln(ρ/Λ)`.
+    /// `KL(q ‖ p) = ½ Σ ρ/Λ + ρμ² − 1 − ln(ρ/Λ)`.
     pub fn kl(&self, prior: &Prior) -> f64 {
-        let priors = prior.mean.iter().zip(&prior.precision);
-        let each = self.mean.iter().zip(&self.variance).zip(priors).map(|((mean, variance), (centre, precision))| {
+        let each = self.mean.iter().zip(&self.variance).zip(&prior.precision).map(|((mean, variance), precision)| {
             let ratio = precision * variance;
-            ratio + precision * (mean - centre) * (mean - centre) - 1.0 - ratio.ln()
+            ratio + precision * mean * mean - 1.0 - ratio.ln()
         });
         0.5 * each.sum::<f64>()
     }
@@ -204,33 +201,52 @@ impl Newton {
         let made_up = self.made_up(events);
         let weight = weight + made_up;
         Balance {
-            ridge: noise * weight / (events + 1.0),
+            ridge: noise * weight / (events + self.burn_in),
             floor: self.curvature * made_up,
             scale: (events + self.base) / (weight * noise * self.temperature),
         }
     }
 
-    /// q(θ) by the evidence of all sites, of `events` events, where the noise has variance `noise`.
-    pub fn normal(&self, prior: &Prior, total: &Site, events: f64, noise: f64) -> Result<Normal, NotFinite> {
-        let Balance { ridge, floor, scale } = self.balance(total.weight, events, noise);
-        let mut normal = Normal {
-            mean: vec![0.0; prior.mean.len()],
-            variance: vec![0.0; prior.mean.len()],
-            shift: total.shift.clone(),
-            curvature: total.curvature.clone(),
-            weight: total.weight,
-            noise,
-            events,
-        };
+    /// The mean that evidence has: `S / (H + h₀ W)`, of none the start.
+    fn mean(&self, prior: &Prior, site: &Site) -> Vec<f64> {
+        if site.weight > 0.0 {
+            let steady = self.curvature * site.weight;
+            site.shift.iter().zip(&site.curvature).map(|(shift, curvature)| shift / (curvature + steady)).collect()
+        } else {
+            prior.start.clone()
+        }
+    }
+
+    /// q(θ) where sites with sum `own` learn, beside `others`, by `events` events in all, with noise of variance `noise`.
+    pub fn normal(&self, prior: &Prior, own: &Site, others: &Site, events: f64, noise: f64) -> Result<Normal, NotFinite> {
+        let mut total = others.clone();
+        total.add(own);
+        let Balance { floor, scale, .. } = self.balance(total.weight, events, noise);
+        let mean = self.mean(prior, if own.weight > 0.0 { own } else { others });
+        let mut variance = vec![0.0; mean.len()];
         Arch::new().dispatch(|| {
-            for i in 0..prior.mean.len() {
-                let (precision, curvature) = (prior.precision[i], total.curvature[i] + floor);
-                normal.mean[i] = prior.mean[i] + total.shift[i] / (ridge * precision + curvature);
-                normal.variance[i] = 1.0 / (precision + scale * curvature);
+            for i in 0..variance.len() {
+                variance[i] = 1.0 / (prior.precision[i] + scale * (total.curvature[i] + floor));
             }
         });
+        let normal = Normal { mean, variance, own: own.clone(), total, noise, events };
         let finite = normal.mean.iter().chain(&normal.variance).all(|x| x.is_finite());
         if finite { Ok(normal) } else { Err(NotFinite { quantity: "a weight's posterior".into() }) }
+    }
+
+    /// Moves a site of those with sum `own` so that their mean is drawn to that of `news` by its share of all evidence, own and
+    /// `others`: means that several learners have come to by themselves are averaged, since their steps, which each took as if alone, would together go too far (McMahan et al. 2017).
+    pub fn reconcile(&self, prior: &Prior, own: &Site, others: &Site, news: &Site, site: &mut Site) {
+        if own.weight <= 0.0 || news.weight <= 0.0 {
+            return;
+        }
+        let (ours, theirs) = (self.mean(prior, own), self.mean(prior, news));
+        let steady = |site: &Site| self.curvature * site.weight;
+        for i in 0..ours.len() {
+            let weight = |of: &Site| of.curvature[i] + steady(of);
+            let share = weight(news) / (weight(own) + weight(others));
+            site.shift[i] = weight(site) * (ours[i] + share * (theirs[i] - ours[i]));
+        }
     }
 
     /// The site with a block in it, and how the step went. `product` writes `B v`, the block's Gauss-Newton matrix times a vector.
@@ -250,24 +266,25 @@ impl Newton {
         let Place { site, events } = place;
         let keep = retention * self.keep(retention * events, fresh);
         let events = normal.events - (1.0 - retention) * events + fresh;
-        let total_weight = normal.weight - (1.0 - keep) * site.weight + fresh;
+        let total_weight = normal.total.weight - (1.0 - keep) * site.weight + fresh;
         let Balance { ridge, floor, .. } = self.balance(total_weight, events, normal.noise);
-        let pull = normal.noise * fresh / (events + 1.0);
+        let pull = normal.noise * fresh / (events + self.burn_in);
         // The metric without the block, and the gradient with the prior's.
-        let count = prior.mean.len();
+        let count = prior.start.len();
         let (mut old, mut gradient): (Vec<f64>, Vec<f64>) = (Vec::with_capacity(count), news.gradient.flat().collect());
         let mut curvature: Vec<f64> = news.curvature.flat().collect();
         Arch::new().dispatch(|| {
             for i in 0..count {
-                let faded = normal.curvature[i] - (1.0 - keep) * site.curvature[i];
+                let faded = normal.total.curvature[i] - (1.0 - keep) * site.curvature[i];
                 old.push(ridge * prior.precision[i] + floor + if faded > 0.0 { faded } else { 0.0 });
-                gradient[i] = weight * gradient[i] - pull * prior.precision[i] * (normal.mean[i] - prior.mean[i]);
+                gradient[i] = weight * gradient[i] - pull * prior.precision[i] * normal.mean[i];
                 curvature[i] *= weight;
             }
         });
         let mut clipped = !solve(self.iterations, T::of(weight), &old, &curvature, &gradient, scratch, product);
         let mut learnt = site.clone();
         learnt.weight = keep * site.weight + fresh;
+        let steady = self.curvature * (normal.own.weight - site.weight + learnt.weight);
         let mut square = 0.0;
         for (i, step) in scratch.step.flat().enumerate() {
             let longest = self.longest / prior.precision[i].sqrt();
@@ -275,11 +292,15 @@ impl Newton {
             clipped |= change != step;
             square += change * change / normal.variance[i];
             learnt.curvature[i] = keep * site.curvature[i] + curvature[i];
-            let others = normal.shift[i] - site.shift[i];
-            learnt.shift[i] = (old[i] + curvature[i]) * (normal.mean[i] + change - prior.mean[i]) - others;
+            let whole = normal.own.curvature[i] - site.curvature[i] + learnt.curvature[i] + steady;
+            learnt.shift[i] = whole * (normal.mean[i] + change) - (normal.own.shift[i] - site.shift[i]);
         }
         let step = Step { norm: square.sqrt(), clipped };
-        if step.norm.is_finite() && learnt.is_finite() { Ok((learnt, step)) } else { Err(NotFinite { quantity: "a weight's step".into() }) }
+        if step.norm.is_finite() && learnt.is_finite() {
+            Ok((learnt, step))
+        } else {
+            Err(NotFinite { quantity: "a weight's step".into() })
+        }
     }
 }
 

@@ -130,6 +130,8 @@ trait DynModel: Debug + Send + Sync {
     fn nothing_dyn(&self) -> AnyEvidence;
     fn restore_dyn(&self, tensors: &[Tensor]) -> Result<AnyEvidence, CheckpointError>;
     fn posterior_dyn(&self, evidence: &AnyEvidence) -> Result<AnyPosterior, NotFinite>;
+    fn belief_dyn(&self, own: &AnyEvidence, others: &AnyEvidence) -> Result<AnyPosterior, NotFinite>;
+    fn reconcile_dyn(&self, own: &AnyEvidence, others: &AnyEvidence, news: &AnyEvidence, site: &mut AnyEvidence);
     fn score_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
     fn learn_dyn(&self, posterior: &AnyPosterior, site: &AnyEvidence, block: Block<'_>)
     -> Result<Learnt<AnyEvidence>, NotFinite>;
@@ -160,6 +162,15 @@ impl<M: Model> DynModel for M {
 
     fn posterior_dyn(&self, of: &AnyEvidence) -> Result<AnyPosterior, NotFinite> {
         Ok(AnyPosterior(Box::new(self.posterior(evidence(&*of.0))?)))
+    }
+
+    fn belief_dyn(&self, own: &AnyEvidence, others: &AnyEvidence) -> Result<AnyPosterior, NotFinite> {
+        Ok(AnyPosterior(Box::new(self.belief(evidence(&*own.0), evidence(&*others.0))?)))
+    }
+
+    fn reconcile_dyn(&self, own: &AnyEvidence, others: &AnyEvidence, news: &AnyEvidence, site: &mut AnyEvidence) {
+        let site = site.0.as_any_mut().downcast_mut().expect("evidence of this model");
+        self.reconcile(evidence(&*own.0), evidence(&*others.0), evidence(&*news.0), site);
     }
 
     fn score_dyn(&self, of: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
@@ -219,6 +230,14 @@ impl Model for AnyModel {
 
     fn posterior(&self, evidence: &AnyEvidence) -> Result<AnyPosterior, NotFinite> {
         self.0.posterior_dyn(evidence)
+    }
+
+    fn belief(&self, own: &AnyEvidence, others: &AnyEvidence) -> Result<AnyPosterior, NotFinite> {
+        self.0.belief_dyn(own, others)
+    }
+
+    fn reconcile(&self, own: &AnyEvidence, others: &AnyEvidence, news: &AnyEvidence, site: &mut AnyEvidence) {
+        self.0.reconcile_dyn(own, others, news, site);
     }
 
     fn score(&self, posterior: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {

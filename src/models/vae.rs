@@ -148,7 +148,7 @@ impl Vae {
         let decoder = shape(config.latent, config.hidden.iter().rev().copied().collect(), outputs);
         let start = Arc::new(weights(&encoder, inputs.width(), 0).0);
         let (mean, variance) = weights(&decoder, config.latent, 1);
-        let prior = Arc::new(Prior { mean, precision: variance.iter().map(|variance| 1.0 / variance).collect() });
+        let prior = Arc::new(Prior { start: mean, precision: variance.iter().map(|variance| 1.0 / variance).collect() });
         let (workspaces, samples) = (Pool::default(), Pool::default());
         Ok(Self { schema: schema.clone(), config, inputs, columns, encoder, decoder, start, prior, workspaces, samples })
     }

@@ -19,6 +19,13 @@ pub struct Moments {
 }
 
 impl Moments {
+    /// The moments of `values`.
+    pub fn of(values: &[f64]) -> Self {
+        let count = values.len() as f64;
+        let mean = if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / count };
+        Self { count, mean, scatter: values.iter().map(|x| (x - mean) * (x - mean)).sum() }
+    }
+
     /// The moments of both sets together (Chan, Golub & LeVeque 1979).
     pub fn add(&mut self, other: &Self) {
         if other.count == 0.0 {

@@ -6,7 +6,7 @@ use super::Vae;
 use super::columns::{Likelihood, Texts};
 use super::evidence::VaeEvidence;
 use crate::inference::layers::{Parameters, Sampled};
-use crate::inference::newton::Normal;
+use crate::inference::newton::{Normal, Site};
 use crate::models::NotFinite;
 use crate::models::inputs::Units;
 use crate::models::pool::Loan;
@@ -42,7 +42,8 @@ impl VaePosterior {
         }
         let units = vae.inputs.units(&evidence.inputs);
         let rule = &vae.config.rule;
-        let normal = rule.normal(&vae.prior, &evidence.decoder, evidence.events, 1.0)?;
+        let normal =
+            rule.normal(&vae.prior, &evidence.decoder, &Site::nothing(vae.decoder.parameters()), evidence.events, 1.0)?;
         let encoding = match evidence.events {
             0.0 => vae.start.to_vec(),
             events => evidence.encoder.iter().map(|sum| sum / events).collect(),
