@@ -22,7 +22,9 @@ use crate::features::Schema;
 
 pub use error::ConfigError;
 pub use kafka::{DeletedEvents, KafkaConfig, ScoresFormat, Start};
-pub use model::{Covariance, LearningKind, MixtureConfig, ModelConfig, ModelKind, RegressionConfig, VaeConfig};
+pub use model::{
+    Covariance, LearningKind, MixtureConfig, ModelConfig, ModelKind, NetworkConfig, NoiseKind, RegressionConfig, VaeConfig,
+};
 pub use properties::{Property, Secret};
 
 use columns::ColumnTable;

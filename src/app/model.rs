@@ -5,6 +5,7 @@ use crate::config::{self, ModelConfig, ModelKind};
 use crate::features::{Schema, Task};
 use crate::inference::optimiser::Optimiser;
 use crate::models::mixture::{self, Mixture};
+use crate::models::neural_network::{self, Network};
 use crate::models::regression::{LinearRegression, RegressionConfig, RegressionError};
 use crate::models::vae::{self, Vae};
 use crate::models::{AnyModel, Model};
@@ -15,7 +16,7 @@ pub fn model(schema: &Schema, config: &ModelConfig) -> Result<AnyModel, AppError
         ModelKind::Mixture => mixture(schema, config).map(AnyModel::new),
         ModelKind::LinearRegression => regression(schema, config, LinearRegression::new),
         ModelKind::Vae => vae(schema, config).map(AnyModel::new),
-        other => Err(AppError::Unusable(format!("a {} is not there", other.name()))),
+        ModelKind::NeuralNetwork => network(schema, config).map(AnyModel::new),
     }
 }
 
@@ -38,6 +39,17 @@ fn mixture(schema: &Schema, config: &ModelConfig) -> Result<Mixture, AppError> {
         Some(device) => mixture.on(device),
         None => mixture,
     })
+}
+
+fn network(schema: &Schema, config: &ModelConfig) -> Result<Network, AppError> {
+    let config::NetworkConfig { hidden, samples, noise, prior_scale } = config.neural_network.clone();
+    let noise = match noise {
+        config::NoiseKind::Constant => neural_network::NoiseKind::Constant,
+        config::NoiseKind::Varying => neural_network::NoiseKind::Varying,
+    };
+    let settings =
+        neural_network::NetworkConfig { hidden, samples, noise, prior_scale, ..neural_network::NetworkConfig::default() };
+    Network::new(schema, &task(schema, config)?, settings).map_err(AppError::model)
 }
 
 fn vae(schema: &Schema, config: &ModelConfig) -> Result<Vae, AppError> {

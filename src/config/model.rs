@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::engine::Learning;
 use crate::features::{Kind, Schema, Task};
 use crate::inference::rule::{Population, Rule};
-use crate::models::{mixture, regression, vae};
+use crate::models::{mixture, neural_network, regression, vae};
 
 /// `[model]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -47,6 +47,8 @@ pub struct ModelConfig {
     pub mixture: MixtureConfig,
     /// `[model.regression]`.
     pub regression: RegressionConfig,
+    /// `[model.neural_network]`.
+    pub neural_network: NetworkConfig,
     /// `[model.vae]`.
     pub vae: VaeConfig,
 }
@@ -68,6 +70,7 @@ impl Default for ModelConfig {
             inputs: None,
             mixture: MixtureConfig::default(),
             regression: RegressionConfig::default(),
+            neural_network: NetworkConfig::default(),
             vae: VaeConfig::default(),
         }
     }
@@ -167,12 +170,6 @@ pub enum ModelKind {
     Mixture,
     /// A number from the other columns, exactly.
     LinearRegression,
-    /// A boolean from the other columns.
-    LogisticRegression,
-    /// A category from the other columns.
-    SoftmaxRegression,
-    /// A count from the other columns.
-    PoissonRegression,
     /// A number, boolean or category from the other columns, by a Bayesian network of several layers.
     NeuralNetwork,
     /// A variational autoencoder over columns of all kinds.
@@ -185,9 +182,6 @@ impl ModelKind {
         match self {
             Self::Mixture => "mixture",
             Self::LinearRegression => "linear regression",
-            Self::LogisticRegression => "logistic regression",
-            Self::SoftmaxRegression => "softmax regression",
-            Self::PoissonRegression => "Poisson regression",
             Self::NeuralNetwork => "neural network",
             Self::Vae => "variational autoencoder",
         }
@@ -203,9 +197,6 @@ impl ModelKind {
         match self {
             Self::Mixture | Self::Vae => false,
             Self::LinearRegression => kind == Kind::Number,
-            Self::LogisticRegression => kind == Kind::Boolean,
-            Self::SoftmaxRegression => matches!(kind, Kind::Category { .. }),
-            Self::PoissonRegression => kind == Kind::Count,
             Self::NeuralNetwork => matches!(kind, Kind::Number | Kind::Boolean | Kind::Category { .. }),
         }
     }
@@ -215,9 +206,6 @@ impl ModelKind {
         match self {
             Self::Mixture | Self::Vae => "it has no target",
             Self::LinearRegression => "choose a column of kind \"number\"",
-            Self::LogisticRegression => "choose a column of kind \"boolean\"",
-            Self::SoftmaxRegression => "choose a column of kind \"category\"",
-            Self::PoissonRegression => "choose a column of kind \"count\"",
             Self::NeuralNetwork => "choose a column of kind \"number\", \"boolean\" or \"category\"",
         }
     }
@@ -275,6 +263,42 @@ impl Default for RegressionConfig {
     fn default() -> Self {
         Self { prior_scale: regression::RegressionConfig::default().prior_scale }
     }
+}
+
+/// `[model.neural_network]`: the Bayesian network.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct NetworkConfig {
+    /// Units of each hidden layer, 1 to 4096; with none the network is linear. Default: `[64, 64]`.
+    #[serde(deserialize_with = "values::widths")]
+    pub hidden: Vec<usize>,
+    /// Draws of the weights that a score is the mean of, 1 to 1024. Default: 16.
+    #[serde(deserialize_with = "values::whole::<_, 1, 1024>")]
+    pub samples: usize,
+    /// Noise about a number that is predicted. Default: `constant`.
+    pub noise: NoiseKind,
+    /// Standard deviation of the weights before any event, in units of the one at which a layer keeps its inputs' size. Above 0, at most
+    /// 1000. Default: 3.
+    #[serde(deserialize_with = "values::up_to_a_thousand")]
+    pub prior_scale: f64,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        let neural_network::NetworkConfig { hidden, samples, prior_scale, .. } = neural_network::NetworkConfig::default();
+        Self { hidden, samples, noise: NoiseKind::default(), prior_scale }
+    }
+}
+
+/// Noise about a number that a network predicts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoiseKind {
+    /// The same for all events, and learnt.
+    #[default]
+    Constant,
+    /// A second output of the network.
+    Varying,
 }
 
 /// `[model.vae]`: the variational autoencoder.

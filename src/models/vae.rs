@@ -66,7 +66,7 @@ impl Default for VaeConfig {
             hidden: vec![64],
             samples: 16,
             inner_steps: 4,
-            rule: Newton::default(),
+            rule: Newton { curvature: 0.1, ..Newton::default() },
             encoder: Optimiser { method: Method::ADAM, rate: 0.003, greatest_norm: 100.0 },
             standards: BTreeMap::new(),
         }

@@ -115,7 +115,8 @@ fn a_linear_autoencoder_reaches_the_evidence_of_probabilistic_principal_componen
     }
     let rows = Rows::from_cells(DIM, cells);
     let standards = (0..DIM).map(|d| (format!("c{d}"), Standard { location: 0.0, scale: 1.0 })).collect();
-    let config = VaeConfig { latent: LATENT, hidden: vec![], standards, ..VaeConfig::default() };
+    let encoder = Optimiser { rate: 0.01, ..VaeConfig::default().encoder };
+    let config = VaeConfig { latent: LATENT, hidden: vec![], standards, encoder, ..VaeConfig::default() };
     let vae = Vae::new(&schema(&[Kind::Number; DIM]), config).unwrap();
     let from = 70_000;
     let (_, bound) = prequential(&vae, &rows, 256, from);
