@@ -225,8 +225,8 @@ impl Newton {
         let mean = self.mean(prior, if own.weight > 0.0 { own } else { others });
         let mut variance = vec![0.0; mean.len()];
         Arch::new().dispatch(|| {
-            for i in 0..variance.len() {
-                variance[i] = 1.0 / (prior.precision[i] + scale * (total.curvature[i] + floor));
+            for (variance, (precision, curvature)) in variance.iter_mut().zip(prior.precision.iter().zip(&total.curvature)) {
+                *variance = 1.0 / (precision + scale * (curvature + floor));
             }
         });
         let normal = Normal { mean, variance, own: own.clone(), total, noise, events };

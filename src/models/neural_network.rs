@@ -214,6 +214,9 @@ impl Layout {
     }
 }
 
+/// The prior of the weights for the classes of a vocabulary.
+type KnownPrior = (Vocabulary, Arc<Prior>);
+
 /// A network over a schema's columns.
 #[derive(Clone, Debug)]
 pub struct Network {
@@ -222,7 +225,7 @@ pub struct Network {
     workspaces: Pool<Workspace>,
     samples: Pool<Sampled<f32>>,
     /// The latest prior, which depends on the classes known.
-    prior: Arc<Mutex<Option<(Vocabulary, Arc<Prior>)>>>,
+    prior: Arc<Mutex<Option<KnownPrior>>>,
 }
 
 impl Network {

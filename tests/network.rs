@@ -1,0 +1,159 @@
+//! The Bayesian network against what it should find, through the engine's own blocks.
+
+use surprisal::engine::{Engine, Learning};
+use surprisal::features::{Column, Kind, Rows, Schema, Task};
+use surprisal::models::neural_network::{Network, NetworkConfig};
+use surprisal::models::regression::{LinearRegression, RegressionConfig};
+use surprisal::models::{Evidence, Model};
+use surprisal::noise::Noise;
+use surprisal::record::{Head, Offset, Partition, Run};
+
+const WIDTH: usize = 4;
+
+fn schema(target: Kind) -> Schema {
+    let column = |index: usize| {
+        let kind = if index + 1 == WIDTH { target } else { Kind::Number };
+        Column { name: format!("x{index}"), path: vec![format!("x{index}")], kind }
+    };
+    Schema::new((0..WIDTH).map(column).collect())
+}
+
+fn task() -> Task {
+    Task { target: WIDTH - 1, inputs: (0..WIDTH - 1).collect() }
+}
+
+/// `y = 3 sin 2a + b² + 0.3 noise`, in units of their own; as a boolean, whether it is above 1.
+fn rows(target: Kind, range: std::ops::Range<u64>) -> Rows {
+    let noise = Noise::new(11);
+    let mut rows = Rows::new(WIDTH);
+    for event in range {
+        let (cells, _) = rows.push_missing();
+        let [a, b, c, e] = std::array::from_fn(|at| noise.normal(event, 0, at as u32));
+        let y = 3.0 * (2.0 * a).sin() + b * b + 0.3 * e;
+        let y = if target == Kind::Boolean { f64::from(u8::from(y > 1.0)) } else { 1e3 + 50.0 * y };
+        cells.copy_from_slice(&[10.0 + a, 0.01 * b, c, y]);
+    }
+    rows
+}
+
+fn run(partition: i32, from: u64, rows: Rows) -> Run {
+    let mut run = Run::new(Partition(partition), Offset(from as i64), WIDTH);
+    let head = |event: u64| Head { offset: Offset(event as i64), timestamp_ms: None, key: None };
+    run.heads = (from..from + rows.len() as u64).map(head).collect();
+    run.next = Offset((from + rows.len() as u64) as i64);
+    run.rows = rows;
+    run
+}
+
+/// Learns events `0..count` in runs of `step` and returns the engine with the mean surprisal of those from `from` on.
+fn learnt<M: Model>(model: M, target: Kind, count: u64, step: u64, from: u64) -> (Engine<M>, f64) {
+    let mut engine = Engine::new(model, &schema(target), Learning::default()).unwrap();
+    engine.assign(Partition(0), None, None, Offset(0)).unwrap();
+    let mut sum = 0.0;
+    for at in (0..count).step_by(step as usize) {
+        let ready = engine.step(vec![run(0, at, rows(target, at..(at + step).min(count)))]).unwrap();
+        sum +=
+            ready.scores().filter(|(_, head, _)| head.offset.0 as u64 >= from).map(|(_, _, score)| score.surprisal).sum::<f64>();
+        ready.advance(false);
+    }
+    (engine, sum / (count - from) as f64)
+}
+
+fn network(target: Kind) -> Network {
+    Network::new(&schema(target), &task(), NetworkConfig::default()).unwrap()
+}
+
+#[test]
+fn what_no_line_can_say_is_learnt() {
+    let linear = LinearRegression::new(&schema(Kind::Number), &task(), RegressionConfig::default()).unwrap();
+    let (_, line) = learnt(linear, Kind::Number, 12_000, 1_000, 8_000);
+    let (_, curve) = learnt(network(Kind::Number), Kind::Number, 12_000, 1_000, 8_000);
+    // The noise has a standard deviation of 0.3, all together one of about 2.6: ln(2.6 / 0.3) nats are there to be won.
+    assert!(curve < line - 1.2, "network {curve}, line {line}");
+    let (_, chance) = learnt(network(Kind::Boolean), Kind::Boolean, 12_000, 1_000, 8_000);
+    assert!(chance < 0.35, "{chance} nats a boolean; 0.69 is a coin's");
+}
+
+#[test]
+fn the_same_log_gives_the_same_bits_however_it_arrives() {
+    let (first, _) = learnt(network(Kind::Number), Kind::Number, 700, 700, 0);
+    let (second, _) = learnt(network(Kind::Number), Kind::Number, 700, 13, 0);
+    assert_eq!(first.evidence(), second.evidence());
+    let restored = network(Kind::Number).restore(&first.evidence().tensors()).unwrap();
+    assert_eq!(restored, first.evidence());
+}
+
+#[test]
+fn the_predictive_is_a_density() {
+    let (engine, _) = learnt(network(Kind::Number), Kind::Number, 500, 500, 0);
+    let mut grid = Rows::new(WIDTH);
+    let (low, step, points) = (-2_000.0, 1.0, 6_000);
+    for point in 0..points {
+        let (cells, _) = grid.push_missing();
+        cells.copy_from_slice(&[10.2, 0.003, -0.4, low + step * f64::from(point)]);
+    }
+    let mut surprisals = Vec::new();
+    engine.model().score(engine.posterior(), grid.view(), &mut surprisals);
+    // Densities are in units of the target's spread.
+    let columns = engine.model().columns(&engine.evidence());
+    let spread = columns.iter().find(|column| column.name == "x3").and_then(|column| column.standard_deviation).unwrap();
+    let mass: f64 = surprisals.iter().map(|surprisal| (-surprisal.nats).exp() * step / spread).sum();
+    assert!((mass - 1.0).abs() < 1e-3, "{mass}");
+}
+
+#[test]
+fn wild_values_and_gaps_leave_no_number_that_is_not_finite() {
+    let (mut engine, _) = learnt(network(Kind::Number), Kind::Number, 300, 300, 0);
+    let nan = f64::NAN;
+    let wild =
+        [[1e30, 0.0, nan, 5.0], [5e-324, 0.0, nan, -1e30], [nan, nan, nan, 3.0], [0.0, 0.0, nan, nan], [1.0, -1e30, nan, 1e-310]];
+    for at in (300..600).step_by(5) {
+        let cells = wild.iter().flatten().copied().collect();
+        let ready = engine.step(vec![run(0, at, Rows::from_cells(WIDTH, cells))]).unwrap();
+        assert!(ready.scores().all(|(_, _, score)| score.surprisal.is_finite() && score.surprisal_sd.is_finite()));
+        ready.advance(false);
+    }
+    assert!(engine.evidence().tensors().iter().all(|tensor| match &tensor.data {
+        surprisal::checkpoint::Data::F64(data) => data.iter().all(|number| number.is_finite()),
+        _ => true,
+    }));
+}
+
+/// Four partitions in four engines, each a quarter of the events, which exchange their sites every 500 events: they lose 6 % of what one
+/// learner gains, since their steps are averaged.
+#[test]
+fn partitions_learnt_apart_lose_little_against_one_learner() {
+    let (count, held_out) = (16_000, rows(Kind::Number, 100_000..102_000));
+    let mean = |engine: &Engine<Network>| {
+        let mut surprisals = Vec::new();
+        engine.model().score(engine.posterior(), held_out.view(), &mut surprisals);
+        surprisals.iter().map(|surprisal| surprisal.nats).sum::<f64>() / surprisals.len() as f64
+    };
+    let (one, _) = learnt(network(Kind::Number), Kind::Number, count, 1_000, 0);
+    // Before any event the target is standard normal noise in units of its own.
+    let prior = 0.5 * (1.0 + std::f64::consts::TAU.ln());
+    let mut engines: Vec<Engine<Network>> = (0..4)
+        .map(|partition| {
+            let mut engine = Engine::new(network(Kind::Number), &schema(Kind::Number), Learning::default()).unwrap();
+            engine.assign(Partition(partition), None, None, Offset(0)).unwrap();
+            engine
+        })
+        .collect();
+    const PORTION: u64 = 125;
+    for at in (0..count / 4).step_by(PORTION as usize) {
+        for (partition, engine) in engines.iter_mut().enumerate() {
+            let from = partition as u64 * count / 4 + at;
+            let rows = rows(Kind::Number, from..from + PORTION);
+            engine.step(vec![run(partition as i32, at, rows)]).unwrap().advance(false);
+        }
+        let sites: Vec<_> =
+            (0..4).map(|of| engines[of].sites().find(|site| site.0 == Partition(of as i32)).unwrap().1.clone()).collect();
+        for (reader, engine) in engines.iter_mut().enumerate() {
+            for (writer, site) in sites.iter().enumerate().filter(|(writer, _)| *writer != reader) {
+                engine.absorb(Partition(writer as i32), site.clone()).unwrap();
+            }
+        }
+    }
+    let (single, worst) = (mean(&one), engines.iter().map(mean).fold(f64::NEG_INFINITY, f64::max));
+    assert!(prior - worst > 0.9 * (prior - single), "one learner {single}, four {worst}, before any event {prior}");
+}
