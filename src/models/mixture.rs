@@ -237,7 +237,9 @@ impl Mixture {
         let numbers = diagonal::moments(&batch.numbers, &ones, 0, &vec![0.0; self.layout.numbers.len()]);
         let total = discrete::gather(&batch, &ones, vec![Numbers::Diagonal(numbers)]).remove(0);
         news.total = batch.units.restore(total);
-        news.recent = recent::Recent::new(self.cells(&batch, rows), self.layout.width());
+        let cells = self.cells(&batch, rows);
+        let weights = vec![1.0; cells.len() / self.layout.width()];
+        news.recent = recent::Recent::new(cells, weights);
         news.search.rows = rows.len() as i64;
         news.search.latest = Some(ComponentId { partition: birthplace.0, offset: birthplace.1 });
         if news.is_finite() {
@@ -270,7 +272,7 @@ impl Model for Mixture {
     }
 
     fn fingerprint(&self) -> u64 {
-        let mut text = format!("mixture 1\n{}\n{}\n", self.layout.full, self.config.components == 1);
+        let mut text = format!("mixture 2\n{}\n{}\n", self.layout.full, self.config.components == 1);
         for column in self.schema.columns() {
             let capacity = if let Kind::Category { capacity } = column.kind { capacity } else { 0 };
             text += &format!("{:?} {:?} {} {capacity}\n", column.name, column.path, column.kind.name());

@@ -5,5 +5,7 @@ mod noise;
 
 mod data;
 mod exact;
+mod pace;
 mod state;
 mod structure;
+mod uncertainty;

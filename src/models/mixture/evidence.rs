@@ -206,12 +206,13 @@ impl Evidence for MixtureEvidence {
         self.search.latest = other.search.latest.or(self.search.latest);
     }
 
-    fn scale(&mut self, retention: f64) {
-        if retention == 1.0 {
+    fn scale(&mut self, factor: f64) {
+        if factor == 1.0 {
             return;
         }
-        self.total.scale(retention);
-        self.components.values_mut().for_each(|statistics| statistics.scale(retention));
+        self.total.scale(factor);
+        self.components.values_mut().for_each(|statistics| statistics.scale(factor));
+        self.recent.scale(factor);
     }
 
     fn events(&self) -> f64 {
@@ -238,6 +239,7 @@ impl Evidence for MixtureEvidence {
         tensors.push(Tensor::i64("recent.missing", &[missing.len()], missing));
         let cells: Vec<f64> = cells.iter().map(|cell| if cell.is_nan() { 0.0 } else { *cell }).collect();
         tensors.push(Tensor::f64("recent.cells", &[cells.len() / width, width], cells));
+        tensors.push(Tensor::f64("recent.weights", &[self.recent.weights().len()], self.recent.weights().to_vec()));
         let Search { rows, searched, searches, .. } = self.search;
         tensors.push(Tensor::i64("search.counters", &[3], vec![rows, searched, searches]));
         tensors.push(ids(&mut self.search.latest.iter(), "search.latest"));
@@ -348,7 +350,7 @@ impl MixtureEvidence {
             *cell.ok_or_else(|| CheckpointError::BadValue { name: name.into(), detail: format!("there is no cell {at}") })? =
                 f64::NAN;
         }
-        Ok(Recent::new(cells, width))
+        Ok(Recent::new(cells, reader.f64("recent.weights", &[rows])?.to_vec()))
     }
 
     fn read(&self, reader: Reader<'_>, prefix: &str, count: usize, full: bool) -> Result<Vec<Statistics>, CheckpointError> {
