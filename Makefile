@@ -25,6 +25,7 @@ demo: build
 	$(CARGO) run --release --quiet -- demo $(ARGS)
 
 test: rust kafka
+	$(CARGO) build --release --examples
 	$(CARGO) test --release --all-targets $(ARGS)
 	$(CARGO) test --release --doc
 

@@ -10,7 +10,7 @@ use crate::example::RobustRegression;
 fn example(arguments: &[&str]) -> Output {
     let own = std::env::current_exe().expect("a test is a program");
     let path: PathBuf = own.parent().and_then(|deps| deps.parent()).expect("in target/*/deps").join("examples/robust_regression");
-    assert!(path.exists(), "{} is missing: test with --all-targets, or `cargo build --examples` first", path.display());
+    assert!(path.exists(), "{} is missing: `cargo build --release --examples` first, as `make test` does", path.display());
     Command::new(path).args(arguments).output().expect("it starts")
 }
 

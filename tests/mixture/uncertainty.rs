@@ -230,10 +230,13 @@ fn of_a_constant_column_s_change_it_is_that_of_a_rare_chance() {
     assert_close((found[1].sd.powi(2) - found[0].sd.powi(2)).sqrt(), spread(&draws).1, 0.02);
 }
 
+/// A stick's two counts, and four numbers a column.
+type Drawn = ((f64, f64), Vec<[f64; 4]>);
+
 /// A mixture whose beliefs can be told from its evidence, since its units and prior are fixed.
 struct Several {
     /// Sticks in the order of size, and `(m, κ, ν, ψ)` of each column.
-    components: Vec<((f64, f64), Vec<[f64; 4]>)>,
+    components: Vec<Drawn>,
     /// How many of them are known.
     known: usize,
 }
