@@ -188,18 +188,14 @@ impl WithSimd for AddStudent<'_> {
             let alike = (first..table.dim.min(first + FACTORS)).take_while(|d| table.exponent[at(*d)] == exponent);
             let columns = first..first + alike.count();
             self::products(simd, table, row, numbers, columns.clone(), &mut products);
-            let peak = columns.clone().filter(|d| numbers.complete[*d]).map(|d| table.peak[at(d)]).sum::<f64>();
-            for (out, product) in out.iter_mut().zip(&products) {
+            // Summed column by column either way: an event's bits don't depend on which others lack a number.
+            let whole = columns.clone().map(|d| table.peak[at(d)]).sum::<f64>();
+            let gaps = columns.clone().any(|d| !numbers.complete[d]);
+            for (group, (out, product)) in out.iter_mut().zip(&products).enumerate() {
+                let peak = if gaps { peaks(table, row, numbers, columns.clone(), group) } else { [whole; LANES] };
                 let logarithm = ln(*product);
                 for i in 0..LANES {
-                    out[i] += if product[i] < f64::INFINITY { peak - exponent * logarithm[i] } else { f64::NAN };
-                }
-            }
-            for d in columns.clone() {
-                for (out, present) in out.iter_mut().zip(numbers.presence(d).unwrap_or_default()) {
-                    for i in 0..LANES {
-                        out[i] += present[i] * table.peak[at(d)];
-                    }
+                    out[i] += if product[i] < f64::INFINITY { peak[i] - exponent * logarithm[i] } else { f64::NAN };
                 }
             }
             first = columns.end;
@@ -211,6 +207,19 @@ impl WithSimd for AddStudent<'_> {
             }
         }
     }
+}
+
+/// Sums of the peaks of those of the columns that are present.
+#[inline(always)]
+fn peaks(table: &Students, row: usize, numbers: &NumberColumns, columns: Range<usize>, group: usize) -> Lanes {
+    let mut sum = [0.0; LANES];
+    for d in columns {
+        let present = numbers.presence(d).map_or([1.0; LANES], |present| present[group]);
+        for i in 0..LANES {
+            sum[i] += present[i] * table.peak[row * table.dim + d];
+        }
+    }
+    sum
 }
 
 /// Products of `1 + inverse · (z − centre)²` over some of the columns.
