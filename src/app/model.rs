@@ -6,7 +6,7 @@ use crate::features::{Schema, Task};
 use crate::inference::optimiser::Optimiser;
 use crate::models::mixture::{self, Mixture};
 use crate::models::neural_network::{self, Network};
-use crate::models::regression::{LinearRegression, RegressionConfig, RegressionError};
+use crate::models::regression::{LinearRegression, LogisticRegression, PoissonRegression, RegressionConfig, RegressionError};
 use crate::models::vae::{self, Vae};
 use crate::models::{AnyModel, Model};
 
@@ -15,6 +15,8 @@ pub fn model(schema: &Schema, config: &ModelConfig) -> Result<AnyModel, AppError
     match config.kind {
         ModelKind::Mixture => mixture(schema, config).map(AnyModel::new),
         ModelKind::LinearRegression => regression(schema, config, LinearRegression::new),
+        ModelKind::LogisticRegression => regression(schema, config, LogisticRegression::new),
+        ModelKind::PoissonRegression => regression(schema, config, PoissonRegression::new),
         ModelKind::Vae => vae(schema, config).map(AnyModel::new),
         ModelKind::NeuralNetwork => network(schema, config).map(AnyModel::new),
     }
@@ -65,7 +67,8 @@ fn regression<M: Model>(
     config: &ModelConfig,
     make: impl Fn(&Schema, &Task, RegressionConfig) -> Result<M, RegressionError>,
 ) -> Result<AnyModel, AppError> {
-    let settings = RegressionConfig { prior_scale: config.regression.prior_scale, ..RegressionConfig::default() };
+    let config::RegressionConfig { prior_scale, inner_steps } = config.regression;
+    let settings = RegressionConfig { prior_scale, inner_steps, ..RegressionConfig::default() };
     make(schema, &task(schema, config)?, settings).map(AnyModel::new).map_err(AppError::model)
 }
 

@@ -170,6 +170,10 @@ pub enum ModelKind {
     Mixture,
     /// A number from the other columns, exactly.
     LinearRegression,
+    /// A boolean from the other columns.
+    LogisticRegression,
+    /// A count from the other columns.
+    PoissonRegression,
     /// A number, boolean or category from the other columns, by a Bayesian network of several layers.
     NeuralNetwork,
     /// A variational autoencoder over columns of all kinds.
@@ -182,6 +186,8 @@ impl ModelKind {
         match self {
             Self::Mixture => "mixture",
             Self::LinearRegression => "linear regression",
+            Self::LogisticRegression => "logistic regression",
+            Self::PoissonRegression => "Poisson regression",
             Self::NeuralNetwork => "neural network",
             Self::Vae => "variational autoencoder",
         }
@@ -197,6 +203,8 @@ impl ModelKind {
         match self {
             Self::Mixture | Self::Vae => false,
             Self::LinearRegression => kind == Kind::Number,
+            Self::LogisticRegression => kind == Kind::Boolean,
+            Self::PoissonRegression => kind == Kind::Count,
             Self::NeuralNetwork => matches!(kind, Kind::Number | Kind::Boolean | Kind::Category { .. }),
         }
     }
@@ -206,6 +214,8 @@ impl ModelKind {
         match self {
             Self::Mixture | Self::Vae => "it has no target",
             Self::LinearRegression => "choose a column of kind \"number\"",
+            Self::LogisticRegression => "choose a column of kind \"boolean\"",
+            Self::PoissonRegression => "choose a column of kind \"count\"",
             Self::NeuralNetwork => "choose a column of kind \"number\", \"boolean\" or \"category\"",
         }
     }
@@ -257,11 +267,15 @@ pub struct RegressionConfig {
     /// Standard deviation of a coefficient before any event, in standard units. Above 0, at most 1000. Default: 2.5.
     #[serde(deserialize_with = "values::up_to_a_thousand")]
     pub prior_scale: f64,
+    /// Steps at most that a block is taken in by, unless the regression is linear. 1 to 100. Default: 2.
+    #[serde(deserialize_with = "values::whole::<_, 1, 100>")]
+    pub inner_steps: usize,
 }
 
 impl Default for RegressionConfig {
     fn default() -> Self {
-        Self { prior_scale: regression::RegressionConfig::default().prior_scale }
+        let regression::RegressionConfig { prior_scale, inner_steps, .. } = regression::RegressionConfig::default();
+        Self { prior_scale, inner_steps }
     }
 }
 

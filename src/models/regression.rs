@@ -1,6 +1,7 @@
 //! Regressions: one column predicted from others by a linear predictor `η = α + βᵀz`, with a full posterior over α and β.
 //!
-//! [`linear`] is exact: a number with normal noise of unknown variance.
+//! [`linear`] is exact: a number with normal noise of unknown variance. [`glm`] has booleans and counts, whose posterior is
+//! approximated by a normal one with full covariance.
 //!
 //! The inputs z are a [`Design`]'s numbers in *standard units*: a number or count about its mean in standard deviations, as far as they
 //! have been seen, and what is 0 or 1 about its mean as it is (Gelman, Jakulin, Pittau & Su 2008). The prior is stated in these
@@ -12,7 +13,11 @@
 //! An event without a target has no surprisal and teaches nothing.
 
 mod batch;
+mod census;
 mod factor;
+mod first;
+mod fit;
+pub mod glm;
 mod joint;
 pub mod linear;
 mod missing;
@@ -29,6 +34,7 @@ use crate::features::{Column, Design, Kind, Schema, Task};
 use crate::models::Standard;
 use units::Measure;
 
+pub use glm::{LogisticRegression, PoissonRegression};
 pub use linear::LinearRegression;
 pub use predictor::Predicted;
 
@@ -38,18 +44,23 @@ pub struct RegressionConfig {
     /// Standard deviation of a coefficient before any event: how far the predictor moves, or for a linear regression how many standard
     /// deviations of the noise the target moves, with one unit of an input in standard units.
     pub prior_scale: f64,
+    /// Steps at most that a block of a regression that isn't linear is taken in by.
+    pub inner_steps: usize,
     /// Units of number columns, by the column's name, where they are not to be learnt from the data.
     pub standards: BTreeMap<String, Standard>,
 }
 
 impl Default for RegressionConfig {
     fn default() -> Self {
-        Self { prior_scale: 2.5, standards: BTreeMap::new() }
+        Self { prior_scale: 2.5, inner_steps: 2, standards: BTreeMap::new() }
     }
 }
 
 /// The greatest `prior_scale`: above it, rounding is more than the prior.
 const GREATEST_SCALE: f64 = 1000.0;
+
+/// The most `inner_steps`.
+const MOST_STEPS: usize = 100;
 
 /// A configuration that makes no regression.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -116,6 +127,10 @@ impl Layout {
         let value = config.prior_scale;
         if !(value > 0.0 && value <= GREATEST_SCALE) {
             return Err(RegressionError::OutOfRange { field: "prior_scale", value, expected: "above 0, at most 1000" });
+        }
+        if !(1..=MOST_STEPS).contains(&config.inner_steps) {
+            let value = config.inner_steps as f64;
+            return Err(RegressionError::OutOfRange { field: "inner_steps", value, expected: "from 1 to 100" });
         }
         let column = |cell: usize| &schema.columns()[cell];
         let target = column(task.target);

@@ -31,7 +31,11 @@ fn square(base: u64, dof: u64) -> f64 {
 fn statistics(width: f64) -> Vec<f64> {
     let prior_scale = 1.5;
     let unit = |location, scale| Standard { location, scale };
-    let config = RegressionConfig { prior_scale, standards: standards(DIM, unit(10.0, 2.0), unit(-4.0, 3.0)) };
+    let config = RegressionConfig {
+        prior_scale,
+        standards: standards(DIM, unit(10.0, 2.0), unit(-4.0, 3.0)),
+        ..RegressionConfig::default()
+    };
     let model = linear(DIM, config);
     let mut ranks = vec![Vec::new(); DIM + 2];
     for replication in 1..=REPLICATIONS {

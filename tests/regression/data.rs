@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use surprisal::engine::block_len;
 use surprisal::features::{Column, Kind, Rows, RowsView, Schema, Task};
 use surprisal::inference::rule::Pace;
-use surprisal::models::regression::{LinearRegression, RegressionConfig};
+use surprisal::models::regression::{LinearRegression, LogisticRegression, PoissonRegression, RegressionConfig};
 use surprisal::models::{Block, Evidence, Model, Standard, Surprisal};
 use surprisal::record::{Offset, Partition};
 
@@ -23,6 +23,18 @@ pub fn schema(inputs: &[Kind], target: Kind) -> (Schema, Task) {
 pub fn linear(dim: usize, config: RegressionConfig) -> LinearRegression {
     let (schema, task) = schema(&vec![Kind::Number; dim], Kind::Number);
     LinearRegression::new(&schema, &task, config).expect("a right configuration")
+}
+
+/// A logistic regression of y on `dim` numbers.
+pub fn logistic(dim: usize, config: RegressionConfig) -> LogisticRegression {
+    let (schema, task) = schema(&vec![Kind::Number; dim], Kind::Boolean);
+    LogisticRegression::new(&schema, &task, config).expect("a right configuration")
+}
+
+/// A Poisson regression of y on `dim` numbers.
+pub fn poisson(dim: usize, config: RegressionConfig) -> PoissonRegression {
+    let (schema, task) = schema(&vec![Kind::Number; dim], Kind::Count);
+    PoissonRegression::new(&schema, &task, config).expect("a right configuration")
 }
 
 /// Units that are fixed for every one of `dim` inputs and for the target.
@@ -51,6 +63,36 @@ pub fn rows(count: usize, dim: usize, missing: f64, seed: u64) -> Rows {
     Rows::from_cells(dim + 1, cells)
 }
 
+/// The same inputs, with a boolean or a count that depends on them in place of y.
+pub fn discrete(rows: &Rows, count: bool, seed: u64) -> Rows {
+    let width = rows.view().width();
+    let cells = rows.view().cells().iter().enumerate().map(|(at, x)| {
+        let (event, column) = (at / width, at % width);
+        if column + 1 < width {
+            return *x;
+        }
+        let inputs = rows.view().row(event)[..column].iter().enumerate();
+        let terms = inputs.map(|(d, x)| {
+            if x.is_nan() { 0.2 } else { [0.6, -0.3, 0.0, 0.1][d % 4] * (x - 40.0 - d as f64) / (3 * (1 + d)) as f64 }
+        });
+        let eta = -0.2 + terms.sum::<f64>();
+        let u = uniform((1 << 61) + (seed << 32) + event as u64);
+        if !count {
+            return f64::from(u8::from(u < 1.0 / (1.0 + (-eta).exp())));
+        }
+        // The quantile of u.
+        let (mut y, mut mass) = (0.0, (-eta.exp()).exp());
+        let mut below = mass;
+        while below < u && y < 1e4 {
+            y += 1.0;
+            mass *= eta.exp() / y;
+            below += mass;
+        }
+        y
+    });
+    Rows::from_cells(width, cells.collect())
+}
+
 /// The engine's blocks.
 pub fn blocks(learnt: usize) -> usize {
     block_len(learnt as u64, 256)
@@ -70,6 +112,7 @@ pub fn prequential<M: Model>(model: &M, rows: RowsView<'_>, cuts: impl Fn(usize)
         let rows = rows.slice(at..at + len);
         model.score(&posterior, rows, &mut surprisals);
         evidence = model.learn(&posterior, &evidence, block(rows, 0, at, Pace::BAYES)).expect("finite").evidence;
+        model.reorganise(&model.nothing(), &mut evidence);
         at += len;
     }
     (surprisals, evidence)

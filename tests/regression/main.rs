@@ -7,5 +7,7 @@ mod noise;
 mod calibration;
 mod data;
 mod dense;
+mod glm;
+mod golden;
 mod linear;
 mod state;

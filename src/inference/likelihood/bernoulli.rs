@@ -32,6 +32,17 @@ fn softplus_and_logistic(eta: &Lanes) -> [Lanes; 2] {
     [softplus, logistic]
 }
 
+/// `σ(η) e^(−tη)`, for t from 0 to 1.
+#[inline(always)]
+fn tilted_logistic(eta: &Lanes, tilt: f64) -> Lanes {
+    let powers = lanes::exp(eta.map(|eta| if eta > 0.0 { -tilt * eta } else { (1.0 - tilt) * eta }));
+    let tails = lanes::exp(eta.map(|eta| -eta.abs()));
+    std::array::from_fn(|i| powers[i] / (1.0 + tails[i]))
+}
+
+/// How many standard deviations away a tail is looked for where it lies.
+const FAR: f64 = 4.0;
+
 impl Likelihood for Bernoulli {
     fn at(self, y: f64, eta: f64) -> LogLikelihood {
         let sign = if y > 0.5 { 1.0 } else { -1.0 };
@@ -51,7 +62,7 @@ impl Likelihood for Bernoulli {
     }
 
     /// By quadrature. Where y is so unlikely that its mass lies out in the tail of η, it is found where it lies:
-    /// `E σ(η) = e^(m + s²/2) E σ(−η − s²)`, since `σ(η) = e^η σ(−η)`.
+    /// `E σ(η) = e^(m + s²/2) E σ(−η − s²)`, since `σ(η) = e^η σ(−η)`, or for a wide tail `e^(−m²/2s²) E [σ(η − m) e^(m (η − m)/s²)]`.
     fn predictive(self, y: f64, mean: f64, variance: f64) -> Predictive {
         let (mean, sd) = (if y > 0.5 { mean } else { -mean }, variance.sqrt());
         let centre = softplus(-mean);
@@ -63,6 +74,10 @@ impl Likelihood for Bernoulli {
         let log_density = if mean < -0.5 * variance {
             let [mass] = expect(-mean - variance, sd, |eta| [softplus_and_logistic(eta)[1]]);
             mean + 0.5 * variance + mass.ln()
+        } else if mean < -FAR * sd {
+            let tilt = -mean / variance;
+            let [mass] = expect(0.0, sd, |eta| [tilted_logistic(eta, tilt)]);
+            0.5 * mean * tilt + mass.ln()
         } else {
             mass.ln()
         };

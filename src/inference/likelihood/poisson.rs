@@ -1,7 +1,7 @@
 //! Counts, with the logarithm of their rate as predictor: `p(y | η) = exp(y η − e^η) / y!`.
 
 use super::{Likelihood, LogLikelihood, Predictive};
-use crate::dist::special::{LN_TAU, ln_gamma};
+use crate::dist::special::{LN_TAU, ln_gamma, stirling_error};
 
 /// y is a whole number, 0 or more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,40 +31,57 @@ impl Likelihood for Poisson {
     /// `r = exp(m + s²/2)`.
     fn predictive(self, y: f64, mean: f64, variance: f64) -> Predictive {
         let r = rate(mean + 0.5 * variance);
-        let excess = if variance < 1e-3 {
-            variance * variance * (0.5 + variance * (1.0 / 6.0 + variance / 24.0))
-        } else {
-            rate(variance) - 1.0 - variance
-        };
-        let sd = (variance * (y - r).powi(2) + r * r * excess).sqrt();
-        Predictive { log_density: ln_expected_kernel(y, mean, variance) - ln_gamma(y + 1.0), sd }
+        let sd = (variance.sqrt() * (y - r)).hypot(r * rise(variance.min(MOST)).sqrt());
+        Predictive { log_density: ln_expected_mass(y, mean, variance), sd: sd.min(f64::MAX) }
     }
 }
 
-/// `ln E exp(y η − e^η)` under `N(mean, variance)`: the trapezoidal rule in `z = (η − m) / s` outward from the integrand's mode, in
-/// steps that are small against its width and against the strip where it is bounded.
-fn ln_expected_kernel(y: f64, mean: f64, variance: f64) -> f64 {
-    let sd = variance.sqrt();
-    let at = |z: f64| y * (mean + sd * z) - rate(mean + sd * z) - 0.5 * z * z;
-    if variance == 0.0 {
-        return at(0.0);
+/// `e^t − 1 − t`, without cancellation near 0.
+fn rise(t: f64) -> f64 {
+    if t.abs() < 0.02 {
+        t * t * (0.5 + t * (1.0 / 6.0 + t * (1.0 / 24.0 + t * (1.0 / 120.0 + t * (1.0 / 720.0 + t / 5040.0)))))
+    } else {
+        t.exp_m1() - t
     }
-    // The mode has y − e^η = z / s; so u = s² e^η has u + ln u = m + s² y + ln s².
-    let u = wright_omega(mean + variance * y + variance.ln());
-    let mode = (variance * y - u) / sd;
+}
+
+/// `ln E exp(y η − e^η) / y!` under `N(mean, variance)`: the trapezoidal rule outward from the integrand's mode, in steps that are small
+/// against its width and against the strip where it is bounded.
+///
+/// With `t = η − ln y` the mass is `exp(−y (e^t − 1 − t))` and a factor without t, where nothing cancels however large y is
+/// (Loader 2000).
+fn ln_expected_mass(y: f64, mean: f64, variance: f64) -> f64 {
+    let y = y.min(MOST_COUNT);
+    let (sd, offset) = (variance.sqrt(), if y > 0.0 { y.ln() } else { 0.0 });
+    let outside = if y > 0.0 { stirling_error(y) + 0.5 * (LN_TAU + offset) } else { 0.0 };
+    let mean = mean - offset;
+    let mass = |t: f64| if y > 0.0 { -y * rise(t) } else { -t.exp() };
+    if variance == 0.0 {
+        return mass(mean) - outside;
+    }
+    // The mode has y − e^η = (η − m) / s²; so u = s² e^η has u + ln u = m + s² y + ln s².
+    let u = wright_omega(mean + offset + variance * y + variance.ln());
+    let away = if u > 1.0 { u.ln() - variance.ln() - offset - mean } else { variance * y - u };
+    let z = away / sd;
+    let peak = mass(mean + away) - 0.5 * z * z;
+    // About the mode the integrand falls as exp(−u/s² (e^(s d) − 1 − s d) − d²/2), d being the distance in units of s.
     let step = (0.7 / (1.0 + u).sqrt()).min(0.3 / sd);
-    let (peak, mut sum) = (at(mode), 1.0);
+    let mut sum = 1.0;
     for direction in [-step, step] {
-        for distance in 1..MOST_STEPS {
-            let term = (at(mode + direction * f64::from(distance)) - peak).exp();
+        for count in 1..MOST_STEPS {
+            let distance = direction * f64::from(count);
+            let term = (-u / variance * rise(sd * distance) - 0.5 * distance * distance).exp();
             sum += term;
             if term < 1e-14 {
                 break;
             }
         }
     }
-    peak + (sum * step).ln() - 0.5 * LN_TAU
+    peak + (sum * step).ln() - 0.5 * LN_TAU - outside
 }
+
+/// Larger counts are taken for this one, lest products of theirs overflow.
+const MOST_COUNT: f64 = 1e290;
 
 /// Enough for an sd of a hundred.
 const MOST_STEPS: u32 = 2000;

@@ -132,6 +132,21 @@ fn bernoulli_with_wide_and_with_far_predictors() {
     }
 }
 
+/// Tails so wide that they reach back to where y is likely: ln E p by mpmath with 50 digits, for y = 1.
+#[test]
+fn bernoulli_in_a_wide_tail() {
+    for (mean, sd, log_density) in [
+        (-9.0, 2.0, -7.032_779_836_700_698),
+        (-30.0, 6.0, -13.777_500_438_654_584),
+        (-100.0, 20.0, -14.957_293_787_993_865),
+        (-600.0, 100.0, -20.730_686_143_821_506),
+    ] {
+        // At an sd of 100 the quadrature's points lie further apart than the logistic's width.
+        let tolerance = if sd > 20.0 { 1e-3 } else { 1e-9 };
+        assert_close(Bernoulli.predictive(1.0, mean, sd * sd).log_density, log_density, tolerance);
+    }
+}
+
 /// ln E p by mpmath with 40 digits: (y, mean, sd, ln E p).
 #[test]
 fn poisson_with_wide_and_with_far_predictors() {
@@ -142,6 +157,9 @@ fn poisson_with_wide_and_with_far_predictors() {
         (3.0, -8.0, 4.0, -5.842_599_160_914_749),
         (1e6, 13.0, 0.01, -3_302.405_868_869_135),
         (0.0, 12.0, 6.0, -3.914_973_549_011_073),
+        (1e9, 20.0, 0.5, -21.995_284_127_747_284),
+        (1e12, 27.6, 0.1, -26.295_490_037_855_434),
+        (1e15, 30.0, 2.5, -38.022_044_953_029_387),
     ] {
         assert_close(Poisson.predictive(y, mean, sd * sd).log_density, log_density, 1e-9);
     }

@@ -13,9 +13,39 @@ use crate::models::Standard;
 /// Numbers in standard units are held within ± this, so that their fourth powers stay finite.
 pub const FARTHEST: f64 = 1e60;
 
-/// Where the rows of `rows` are that have a target, in cell `target`.
-pub fn with_target(rows: RowsView<'_>, target: usize) -> Vec<usize> {
-    (0..rows.len()).filter(|row| !rows.row(*row)[target].is_nan()).collect()
+/// Rows that have a target, as dense numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    /// Where each of them stands among the rows that it came with.
+    pub places: Vec<usize>,
+    /// The inputs `[rows, inputs]`, NaN where missing.
+    pub cells: Vec<f64>,
+    /// The targets' cells.
+    pub targets: Vec<f64>,
+}
+
+impl Table {
+    /// Those of `rows`.
+    pub fn new(layout: &Layout, rows: RowsView<'_>) -> Self {
+        let target = layout.task.target;
+        let places: Vec<usize> = (0..rows.len()).filter(|row| !rows.row(*row)[target].is_nan()).collect();
+        let mut cells = vec![0.0; places.len() * layout.inputs()];
+        for (row, cells) in places.iter().zip(cells.chunks_exact_mut(layout.inputs())) {
+            layout.design.fill(rows, *row, cells);
+        }
+        let targets = places.iter().map(|row| rows.row(*row)[target]).collect();
+        Self { places, cells, targets }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// The inputs of each.
+    pub fn rows(&self) -> impl Iterator<Item = &[f64]> {
+        self.cells.chunks_exact((self.cells.len() / self.len().max(1)).max(1))
+    }
 }
 
 /// How rows become distances from a centre in standard units: `(x − centre) / scale`, or a number of its own where x is missing.
@@ -48,19 +78,17 @@ impl Lens {
         Self { sources, straight, lanes, still, whole }
     }
 
-    /// The rows `which` of `rows` through the lens, and how many things in each have never been as they are there.
-    pub fn look(&self, layout: &Layout, rows: RowsView<'_>, which: &[usize]) -> (Panel, Vec<f64>) {
-        let mut panel = Panel::zeros(which.len(), self.sources.len());
-        let mut news = Vec::with_capacity(which.len());
-        let mut inputs = vec![0.0; layout.inputs()];
-        for (at, row) in which.iter().enumerate() {
-            layout.design.fill(rows, *row, &mut inputs);
+    /// Rows through the lens, and how many things in each have never been as they are there.
+    pub fn look(&self, table: &Table) -> (Panel, Vec<f64>) {
+        let mut panel = Panel::zeros(table.len(), self.sources.len());
+        let mut news = Vec::with_capacity(table.len());
+        for (at, inputs) in table.rows().enumerate() {
             let (straight, others) = panel.row_mut(at).split_at_mut(self.straight);
             straight.copy_from_slice(&inputs[..self.straight]);
             for (out, source) in others.iter_mut().zip(&self.sources[self.straight..]) {
-                *out = read(*source, &inputs);
+                *out = read(*source, inputs);
             }
-            news.push(self.news(&inputs));
+            news.push(self.news(inputs));
         }
         Arch::new().dispatch(Focus { lens: self, panel: &mut panel });
         (panel, news)
@@ -116,23 +144,20 @@ impl WithSimd for Focus<'_> {
 
 /// Rows in raw units `[rows, inputs + target + gaps]`, with anchors where values are missing.
 pub struct Raw {
-    /// The numbers. The targets are those that the rows have, and may be written over.
-    pub panel: Panel,
-    /// The gaps: those of the site, and of what is missing here for the first time.
-    pub gaps: Vec<Gap>,
+    inputs: usize,
+    panel: Panel,
+    /// Those of the site, and of what is missing here for the first time.
+    gaps: Vec<Gap>,
 }
 
 impl Raw {
-    /// The rows `which` of `rows`, to be added to `site`.
-    pub fn new(layout: &Layout, site: &Joint, rows: RowsView<'_>, which: &[usize]) -> Self {
-        let inputs = layout.inputs();
-        let mut cells = vec![0.0; which.len() * inputs];
-        for (at, row) in which.iter().enumerate() {
-            layout.design.fill(rows, *row, &mut cells[at * inputs..(at + 1) * inputs]);
-        }
+    /// Rows to be added to `site`.
+    pub fn new(site: &Joint, table: &Table) -> Self {
+        let inputs = site.target();
+        let cells = &table.cells;
         let mut missing = vec![false; inputs];
-        if any_missing(&cells) {
-            for row in cells.chunks_exact(inputs) {
+        if any_missing(cells) {
+            for row in table.rows() {
                 missing.iter_mut().zip(row).for_each(|(missing, x)| *missing |= x.is_nan());
             }
         }
@@ -153,26 +178,38 @@ impl Raw {
             let anchor = if count > 0.0 { mean } else { here(input).unwrap_or(0.0) };
             gaps.push(Gap { input, anchor });
         }
-        let mut panel = Panel::zeros(which.len(), inputs + 1 + gaps.len());
-        for (at, row) in which.iter().enumerate() {
+        let mut panel = Panel::zeros(table.len(), inputs + 1 + gaps.len());
+        for (at, (row, target)) in table.rows().zip(&table.targets).enumerate() {
             let out = panel.row_mut(at);
-            out[..inputs].copy_from_slice(&cells[at * inputs..(at + 1) * inputs]);
-            out[inputs] = rows.row(*row)[layout.task.target];
+            out[..inputs].copy_from_slice(row);
+            out[inputs] = *target;
             for (gap, Gap { input, anchor }) in gaps.iter().enumerate() {
                 if out[*input].is_nan() {
                     (out[*input], out[inputs + 1 + gap]) = (*anchor, 1.0);
                 }
             }
         }
-        Self { panel, gaps }
+        Self { inputs, panel, gaps }
     }
 
-    /// Their statistics, row e weighing `weights[e]`, or 1 each.
-    pub fn statistics(mut self, inputs: usize, weights: Option<&[f64]>) -> Joint {
-        if self.panel.rows() == 0 {
+    /// Their statistics.
+    pub fn statistics(self) -> Joint {
+        let Self { inputs, mut panel, gaps } = self;
+        if panel.rows() == 0 {
             return Joint::nothing(inputs);
         }
-        let (mean, count) = self.panel.centre(weights);
-        Joint::new(inputs, count, mean, self.panel.scatter(), self.gaps)
+        let (mean, count) = panel.centre(None);
+        Joint::new(inputs, count, mean, panel.scatter(), gaps)
+    }
+
+    /// The statistics of rows that weigh `weights` and have other targets.
+    pub fn weighted(&self, weights: &[f64], targets: impl Iterator<Item = f64>) -> Joint {
+        if self.panel.rows() == 0 {
+            return Joint::nothing(self.inputs);
+        }
+        let mut panel = self.panel.clone();
+        targets.enumerate().for_each(|(row, target)| panel.row_mut(row)[self.inputs] = target);
+        let (mean, count) = panel.centre(Some(weights));
+        Joint::new(self.inputs, count, mean, panel.scatter(), self.gaps.clone())
     }
 }

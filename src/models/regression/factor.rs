@@ -1,18 +1,17 @@
-//! The inverse Cholesky factor of a precision matrix, in the layout that products with many rows want.
+//! The Cholesky factor of a precision matrix and its inverse, in the layout that products with many rows want.
 
 use nalgebra::DMatrix;
 
 use crate::dist::lanes::{LANES, Lanes};
 use crate::dist::triangle::{NotPositiveDefinite, Triangle};
 
-/// L⁻¹, where `Λ = LLᵀ`.
+/// L and L⁻¹, where `Λ = LLᵀ`.
 #[derive(Clone, Debug)]
 pub struct Factor {
+    factor: Triangle,
     whitening: Triangle,
     /// L⁻¹ by columns, each padded to whole lane groups, and zero columns to fill the last lane group.
     columns: Vec<Lanes>,
-    /// ln|Λ|.
-    pub ln_determinant: f64,
 }
 
 impl Factor {
@@ -33,13 +32,25 @@ impl Factor {
                 columns[column * groups + row / LANES][row % LANES] = *entry;
             }
         }
-        Ok(Self { whitening, columns, ln_determinant: factor.ln_square_determinant() })
+        Ok(Self { factor, whitening, columns })
     }
 
     /// L⁻¹ by columns, each padded to whole lane groups, and zero columns to fill the last lane group.
     #[inline(always)]
     pub fn columns(&self) -> &[Lanes] {
         &self.columns
+    }
+
+    /// ln|Λ|.
+    pub fn ln_determinant(&self) -> f64 {
+        self.factor.ln_square_determinant()
+    }
+
+    /// `xᵀ Λ x = |Lᵀx|²`.
+    pub fn square(&self, x: &[f64]) -> f64 {
+        let mut out = vec![0.0; x.len()];
+        self.factor.add_transposed(x, &mut out);
+        out.iter().map(|x| x * x).sum()
     }
 
     /// `L⁻¹ x`.

@@ -73,11 +73,11 @@ impl Joint {
         self.gaps.iter().position(|gap| gap.input == input).map(|gap| self.inputs + 1 + gap)
     }
 
-    /// Where an axis of the predictor stands.
-    pub fn column(&self, source: Source) -> usize {
+    /// Where an axis of the predictor stands; a gap in which nothing is missing has no column.
+    pub fn column(&self, source: Source) -> Option<usize> {
         match source {
-            Source::Input(input) => input,
-            Source::Gap(input) => self.gap(input).expect("what was missing has a gap"),
+            Source::Input(input) => Some(input),
+            Source::Gap(input) => self.gap(input),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::models::{Block, ColumnSummary, Evidence, Learnt, Model, NotFinite, Pa
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::batch::{FARTHEST, Raw, with_target};
+use super::batch::{FARTHEST, Raw, Table};
 use super::joint::Joint;
 use super::missing::Missing;
 use super::predictor::{Predicted, Predictor, Prior};
@@ -91,9 +91,9 @@ impl LinearRegression {
 
     /// What `rows` say, to be added to `site`.
     pub fn news(&self, site: &LinearEvidence, rows: RowsView<'_>) -> Result<LinearEvidence, NotFinite> {
-        let which = with_target(rows, self.layout.task.target);
-        let joint = Raw::new(&self.layout, &site.joint, rows, &which).statistics(self.layout.inputs(), None);
-        let missing = Missing::of(&self.layout, rows, &which);
+        let table = Table::new(&self.layout, rows);
+        let joint = Raw::new(&site.joint, &table).statistics();
+        let missing = Missing::of(&self.layout, rows, &table.places);
         if joint.is_finite() { Ok(LinearEvidence { joint, missing }) } else { Err(not_finite()) }
     }
 }
@@ -143,23 +143,23 @@ impl Model for LinearRegression {
     fn score(&self, posterior: &LinearPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         let start = surprisals.len();
         surprisals.resize(start + rows.len(), Surprisal::default());
-        let which = with_target(rows, self.layout.task.target);
+        let table = Table::new(&self.layout, rows);
         let found = match posterior.target {
             Some(target) => {
-                let y = which.iter().map(|row| (rows.row(*row)[self.layout.task.target] - target.location) / target.scale);
+                let y = table.targets.iter().map(|y| (y - target.location) / target.scale);
                 let y: Vec<f64> = y.map(|y| y.clamp(-FARTHEST, FARTHEST)).collect();
-                let predicted = posterior.predictor.predict(&self.layout, rows, &which);
+                let predicted = posterior.predictor.predict(&table);
                 Arch::new().dispatch(Students { precision: posterior.precision, predicted: &predicted, y: &y })
             }
             None => {
                 // A target that has always been the same changes with probability 1/(n + 2) (Laplace's rule of succession).
                 let (count, constant) = posterior.seen;
-                let other = |row: &usize| Standard::differs(rows.row(*row)[self.layout.task.target], constant);
                 let nats = |other| if other && count > 0.0 { (count + 2.0).ln() } else { 0.0 };
-                which.iter().map(|row| Surprisal { nats: nats(other(row)), sd: 0.0 }).collect()
+                let found = table.targets.iter().map(|y| nats(Standard::differs(*y, constant)));
+                found.map(|nats| Surprisal { nats, sd: 0.0 }).collect()
             }
         };
-        which.iter().zip(found).for_each(|(row, surprisal)| surprisals[start + row] = surprisal);
+        table.places.iter().zip(found).for_each(|(place, surprisal)| surprisals[start + place] = surprisal);
     }
 
     fn learn(

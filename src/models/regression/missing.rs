@@ -20,10 +20,10 @@ impl Missing {
         Self(vec![0.0; 1 + categories(layout).count()])
     }
 
-    /// Of `rows`, of which `which` have a target.
-    pub fn of(layout: &Layout, rows: RowsView<'_>, which: &[usize]) -> Self {
-        let without = |cell: usize| which.iter().filter(|row| rows.row(**row)[cell].is_nan()).count() as f64;
-        let mut counts = vec![(rows.len() - which.len()) as f64];
+    /// Of `rows`, of which those at `places` have a target.
+    pub fn of(layout: &Layout, rows: RowsView<'_>, places: &[usize]) -> Self {
+        let without = |cell: usize| places.iter().filter(|row| rows.row(**row)[cell].is_nan()).count() as f64;
+        let mut counts = vec![(rows.len() - places.len()) as f64];
         counts.extend(categories(layout).map(without));
         Self(counts)
     }

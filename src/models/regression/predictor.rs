@@ -1,11 +1,9 @@
 //! q(α, β): the normal posterior of a linear predictor, in standard units and up to a common variance.
 
-use super::Layout;
-use super::batch::Lens;
+use super::batch::{Lens, Table};
 use super::factor::Factor;
 use super::joint::Joint;
 use super::units::{Axis, Units};
-use crate::features::RowsView;
 use crate::models::{NotFinite, Standard};
 
 /// What is known of α and β before any event.
@@ -52,6 +50,16 @@ pub struct Predicted {
     pub variance: f64,
 }
 
+/// The greatest predictor, and the greatest variance of one, that a likelihood is asked about: beyond, everything has been said.
+const REACH: f64 = 1e6;
+
+impl Predicted {
+    /// The nearest that a likelihood can deal with.
+    pub(super) fn within_reach(self) -> Self {
+        Self { mean: self.mean.clamp(-REACH, REACH), variance: self.variance.min(REACH) }
+    }
+}
+
 impl Predictor {
     /// The posterior of rows with statistics `joint`, whose target is measured in `target`.
     pub fn new(units: Units, joint: &Joint, target: Standard, prior: Prior) -> Result<Self, NotFinite> {
@@ -62,27 +70,29 @@ impl Predictor {
                 joint.move_anchor(column, location);
             }
         }
-        let columns: Vec<usize> = axes.iter().map(|axis| joint.column(axis.source)).collect();
+        let columns: Vec<Option<usize>> = axes.iter().map(|axis| joint.column(axis.source)).collect();
         let inverse: Vec<f64> = axes.iter().map(|axis| 1.0 / axis.standard.scale).collect();
         let count = joint.count;
-        let mean = |column: usize, standard: Standard| {
-            if count > 0.0 { (joint.mean[column] - standard.location) / standard.scale } else { 0.0 }
+        let mean = |column: Option<usize>, standard: Standard| {
+            let mean = column.map_or(0.0, |column| joint.mean[column]);
+            if count > 0.0 { (mean - standard.location) / standard.scale } else { 0.0 }
         };
         let means: Vec<f64> = axes.iter().zip(&columns).map(|(axis, column)| mean(*column, axis.standard)).collect();
-        let level = mean(joint.target(), target);
+        let level = mean(Some(joint.target()), target);
         let strength = prior.intercept + count;
         let pull = prior.intercept * (count / strength);
+        let scatter = |a: Option<usize>, b: Option<usize>| a.zip(b).map_or(0.0, |(a, b)| joint.scatter(a, b));
         let dim = axes.len();
         let factor = |ridge: f64| {
             Factor::new(dim, |a, b| {
-                let product = joint.scatter(columns[a], columns[b]) * inverse[a] * inverse[b] + pull * means[a] * means[b];
+                let product = scatter(columns[a], columns[b]) * inverse[a] * inverse[b] + pull * means[a] * means[b];
                 if a == b { product + 1.0 / prior.variance + ridge } else { product }
             })
         };
         let factor = factor(0.0).or_else(|_| factor(RIDGE * count));
         let factor = factor.map_err(|_| NotFinite { quantity: "the precision of the coefficients".into() })?;
         let shift: Vec<f64> = (0..dim)
-            .map(|a| joint.scatter(columns[a], joint.target()) * inverse[a] / target.scale + pull * means[a] * level)
+            .map(|a| scatter(columns[a], Some(joint.target())) * inverse[a] / target.scale + pull * means[a] * level)
             .collect();
         let along = factor.whiten(&shift);
         let total = joint.scatter(joint.target(), joint.target()) / target.scale / target.scale + pull * level * level;
@@ -103,10 +113,10 @@ impl Predictor {
         if finite { Ok(predictor) } else { Err(NotFinite { quantity: "the mean of the coefficients".into() }) }
     }
 
-    /// The predictor of the rows `which` of `rows`: `level + mᵀζ` and `1/κ + ζᵀΛ⁻¹ζ`, where ζ is the distance from the centre. What has
-    /// never varied and does so here adds the variance that its coefficient has a priori.
-    pub fn predict(&self, layout: &Layout, rows: RowsView<'_>, which: &[usize]) -> Vec<Predicted> {
-        let (panel, news) = self.lens.look(layout, rows, which);
+    /// The predictor of each row: `level + mᵀζ` and `1/κ + ζᵀΛ⁻¹ζ`, where ζ is the distance from the centre. What has never varied and
+    /// does so here adds the variance that its coefficient has a priori.
+    pub fn predict(&self, table: &Table) -> Vec<Predicted> {
+        let (panel, news) = self.lens.look(table);
         let images = panel.images(&self.factor, &self.along).into_iter().zip(news);
         images
             .map(|(image, news)| Predicted {
@@ -129,6 +139,22 @@ impl Predictor {
         Predicted { mean: self.level - along, variance: 1.0 / self.strength + white.iter().map(|x| x * x).sum::<f64>() }
     }
 
+    /// `½ (hᵀΛ⁻¹h − ln|Λ|)` of α and β together: the log normaliser, but for terms that q before and after a block share.
+    pub fn log_normaliser(&self) -> f64 {
+        let square = self.strength * self.level * self.level + self.along.iter().map(|x| x * x).sum::<f64>();
+        0.5 * (square - self.strength.ln() - self.factor.ln_determinant())
+    }
+
+    /// `√(Δᵀ Λ Δ)` between the means of α and β here and in `other`, which has the same axes.
+    pub fn distance(&self, other: &Self) -> f64 {
+        let gaps = |(own, other): (Predicted, Predicted)| own.mean - other.mean;
+        let coefficients: Vec<f64> = self.coefficients().into_iter().zip(other.coefficients()).map(gaps).collect();
+        // The predictor at our centre.
+        let slope: f64 = coefficients.iter().zip(&self.centre).map(|(gap, centre)| gap * centre).sum();
+        let level = gaps((self.intercept(), other.intercept())) + slope;
+        (self.strength * level * level + self.factor.square(&coefficients)).sqrt()
+    }
+
     /// `KL(q ‖ p)` of α and β where both have the variance 1/τ beside, in expectation over τ with mean `precision`:
     /// `½ [κ₀ (Var α + τ E²α) + Σ (Var β_i + τ E²β_i)/v − dim − 1 + ln(κ/κ₀) + ln|Λ| + dim ln v]`.
     pub fn kl(&self, precision: f64) -> f64 {
@@ -136,7 +162,7 @@ impl Predictor {
         let dim = self.axes.len() as f64;
         let Prior { variance, intercept } = self.prior;
         let coefficients: f64 = self.coefficients().into_iter().map(square).sum();
-        let determinants = (self.strength / intercept).ln() + self.factor.ln_determinant + dim * variance.ln();
+        let determinants = (self.strength / intercept).ln() + self.factor.ln_determinant() + dim * variance.ln();
         0.5 * (intercept * square(self.intercept()) + coefficients / variance - dim - 1.0 + determinants)
     }
 }

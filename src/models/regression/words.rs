@@ -3,7 +3,7 @@
 use super::Layout;
 use super::linear::LinearPosterior;
 use super::missing::{self, Missing};
-use super::predictor::Predicted;
+use super::predictor::{Predicted, Predictor};
 use super::units::{Axis, Source};
 use crate::features::{Design, Kind};
 use crate::models::words::short;
@@ -41,8 +41,8 @@ pub fn columns(
             Kind::Number | Kind::Boolean | Kind::Count => {
                 let (count, mean, scatter) = observed(input);
                 (summary.observed, summary.missing) = (count, (events - count).max(0.0));
-                // Of a count only the logarithm is kept.
-                if count > 0.0 && column.kind != Kind::Count {
+                // Of a count among the inputs only the logarithm is kept.
+                if count > 0.0 && (column.kind != Kind::Count || cell == layout.task.target) {
                     (summary.mean, summary.standard_deviation) = (Some(mean), Some((scatter / count).sqrt()));
                 }
             }
@@ -75,6 +75,15 @@ pub fn linear(layout: &Layout, posterior: &LinearPosterior) -> Vec<Part> {
             let spread = Predicted { mean: noise, variance: 0.25 * variance / precision.shape };
             expects.push(("noise".into(), said(spread, 0.0, target.scale)));
         }
+    }
+    vec![Part { name: layout.schema.columns()[layout.task.target].name.clone(), weight: 1.0, expects }]
+}
+
+/// The coefficients of a predictor by the columns' own units.
+pub fn predictor(layout: &Layout, predictor: &Predictor) -> Vec<Part> {
+    let mut expects = vec![("at the means".into(), said(predictor.intercept(), 0.0, 1.0))];
+    for (axis, coefficient) in predictor.axes.iter().zip(predictor.coefficients()) {
+        expects.push((name(layout, axis), said(coefficient, 0.0, 1.0 / axis.standard.scale)));
     }
     vec![Part { name: layout.schema.columns()[layout.task.target].name.clone(), weight: 1.0, expects }]
 }
