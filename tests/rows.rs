@@ -5,7 +5,9 @@ use surprisal::features::{Column, Kind, Rows, Schema, Task};
 use surprisal::inference::rule::Pace;
 use surprisal::models::mixture::{Covariance, Mixture, MixtureConfig};
 use surprisal::models::neural_network::{Network, NetworkConfig};
-use surprisal::models::regression::{LinearRegression, LogisticRegression, PoissonRegression, RegressionConfig};
+use surprisal::models::regression::{
+    LinearRegression, LogisticRegression, PoissonRegression, RegressionConfig, SoftmaxRegression,
+};
 use surprisal::models::vae::{Vae, VaeConfig};
 use surprisal::models::{Block, Model};
 use surprisal::noise::Noise;
@@ -96,6 +98,7 @@ fn of_regressions() {
     assert_alone(LinearRegression::new(&schema(), &task(7), RegressionConfig::default()).unwrap());
     assert_alone(LogisticRegression::new(&schema(), &task(2), RegressionConfig::default()).unwrap());
     assert_alone(PoissonRegression::new(&schema(), &task(1), RegressionConfig::default()).unwrap());
+    assert_alone(SoftmaxRegression::new(&schema(), &task(3), RegressionConfig::default()).unwrap());
 }
 
 #[test]

@@ -6,7 +6,9 @@ use crate::features::{Schema, Task};
 use crate::inference::optimiser::Optimiser;
 use crate::models::mixture::{self, Mixture};
 use crate::models::neural_network::{self, Network};
-use crate::models::regression::{LinearRegression, LogisticRegression, PoissonRegression, RegressionConfig, RegressionError};
+use crate::models::regression::{
+    LinearRegression, LogisticRegression, PoissonRegression, RegressionConfig, RegressionError, SoftmaxRegression,
+};
 use crate::models::vae::{self, Vae};
 use crate::models::{AnyModel, Model};
 
@@ -17,6 +19,7 @@ pub fn model(schema: &Schema, config: &ModelConfig) -> Result<AnyModel, AppError
         ModelKind::LinearRegression => regression(schema, config, LinearRegression::new),
         ModelKind::LogisticRegression => regression(schema, config, LogisticRegression::new),
         ModelKind::PoissonRegression => regression(schema, config, PoissonRegression::new),
+        ModelKind::SoftmaxRegression => regression(schema, config, SoftmaxRegression::new),
         ModelKind::Vae => vae(schema, config).map(AnyModel::new),
         ModelKind::NeuralNetwork => network(schema, config).map(AnyModel::new),
     }

@@ -174,6 +174,8 @@ pub enum ModelKind {
     LogisticRegression,
     /// A count from the other columns.
     PoissonRegression,
+    /// A category from the other columns.
+    SoftmaxRegression,
     /// A number, boolean or category from the other columns, by a Bayesian network of several layers.
     NeuralNetwork,
     /// A variational autoencoder over columns of all kinds.
@@ -188,6 +190,7 @@ impl ModelKind {
             Self::LinearRegression => "linear regression",
             Self::LogisticRegression => "logistic regression",
             Self::PoissonRegression => "Poisson regression",
+            Self::SoftmaxRegression => "softmax regression",
             Self::NeuralNetwork => "neural network",
             Self::Vae => "variational autoencoder",
         }
@@ -205,6 +208,7 @@ impl ModelKind {
             Self::LinearRegression => kind == Kind::Number,
             Self::LogisticRegression => kind == Kind::Boolean,
             Self::PoissonRegression => kind == Kind::Count,
+            Self::SoftmaxRegression => matches!(kind, Kind::Category { .. }),
             Self::NeuralNetwork => matches!(kind, Kind::Number | Kind::Boolean | Kind::Category { .. }),
         }
     }
@@ -216,6 +220,7 @@ impl ModelKind {
             Self::LinearRegression => "choose a column of kind \"number\"",
             Self::LogisticRegression => "choose a column of kind \"boolean\"",
             Self::PoissonRegression => "choose a column of kind \"count\"",
+            Self::SoftmaxRegression => "choose a column of kind \"category\"",
             Self::NeuralNetwork => "choose a column of kind \"number\", \"boolean\" or \"category\"",
         }
     }

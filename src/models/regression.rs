@@ -1,9 +1,9 @@
 //! Regressions: one column predicted from others by a linear predictor `η = α + βᵀz`, with a full posterior over α and β.
 //!
-//! [`linear`] is exact: a number with normal noise of unknown variance. [`glm`] has booleans and counts, whose posterior is
+//! [`linear`] is exact: a number with normal noise of unknown variance. [`glm`] has booleans, counts and categories, whose posterior is
 //! approximated by a normal one with full covariance.
 //!
-//! The inputs z are a [`Design`]'s numbers in *standard units*: a number or count about its mean in standard deviations, as far as they
+//! The inputs z are a [`Design`](crate::features::Design)'s numbers in *standard units*: a number or count about its mean in standard deviations, as far as they
 //! have been seen, and what is 0 or 1 about its mean as it is (Gelman, Jakulin, Pittau & Su 2008). The prior is stated in these
 //! units, evidence is kept in raw ones, so that units may move as more is seen and the posterior remains a function of the
 //! evidence alone (empirical Bayes). A value that is missing is the column's mean, and tells by an input of its own that it was
@@ -14,29 +14,35 @@
 
 mod batch;
 mod census;
+mod classes;
 mod factor;
 mod first;
 mod fit;
 pub mod glm;
 mod joint;
+mod labels;
+mod layout;
 pub mod linear;
+mod logits;
 mod missing;
 mod panel;
 mod predictor;
+mod pseudo;
+mod single;
+mod target;
 mod units;
 mod words;
 
 use std::collections::BTreeMap;
 
-use xxhash_rust::xxh3::xxh3_64;
-
-use crate::features::{Column, Design, Kind, Schema, Task};
 use crate::models::Standard;
-use units::Measure;
+use classes::MOST_CLASSES;
+use layout::Layout;
 
-pub use glm::{LogisticRegression, PoissonRegression};
+pub use glm::{LogisticRegression, PoissonRegression, SoftmaxRegression};
 pub use linear::LinearRegression;
 pub use predictor::Predicted;
+pub use target::Coefficients;
 
 /// What regressions have in common.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,12 +61,6 @@ impl Default for RegressionConfig {
         Self { prior_scale: 2.5, inner_steps: 2, standards: BTreeMap::new() }
     }
 }
-
-/// The greatest `prior_scale`: above it, rounding is more than the prior.
-const GREATEST_SCALE: f64 = 1000.0;
-
-/// The most `inner_steps`.
-const MOST_STEPS: usize = 100;
 
 /// A configuration that makes no regression.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -85,6 +85,17 @@ pub enum RegressionError {
         /// The kind that the model predicts.
         expected: &'static str,
     },
+    /// A target with too many classes, or with one.
+    #[error(
+        "the target `{column}` has a capacity of {capacity}; a softmax regression tells 2 to {MOST_CLASSES} classes apart: give the column \
+         such a capacity"
+    )]
+    Classes {
+        /// The column's name.
+        column: String,
+        /// Its capacity.
+        capacity: usize,
+    },
     /// Units of a column that is no number among inputs and target.
     #[error("column `{column}` has a location and scale, but is no number column of the regression")]
     NoNumber {
@@ -107,77 +118,4 @@ pub enum RegressionError {
         /// The target's name.
         target: String,
     },
-}
-
-/// Where a regression finds its target and inputs, and how they are measured.
-#[derive(Clone, Debug)]
-struct Layout {
-    schema: Schema,
-    task: Task,
-    design: Design,
-    /// Of each of the design's numbers.
-    measures: Vec<Measure>,
-    /// Units of the target, if they are fixed.
-    target: Option<Standard>,
-}
-
-impl Layout {
-    /// The layout of a regression of `task` whose target is of the kind named `expected`.
-    fn new(schema: &Schema, task: &Task, expected: &'static str, config: &RegressionConfig) -> Result<Self, RegressionError> {
-        let value = config.prior_scale;
-        if !(value > 0.0 && value <= GREATEST_SCALE) {
-            return Err(RegressionError::OutOfRange { field: "prior_scale", value, expected: "above 0, at most 1000" });
-        }
-        if !(1..=MOST_STEPS).contains(&config.inner_steps) {
-            let value = config.inner_steps as f64;
-            return Err(RegressionError::OutOfRange { field: "inner_steps", value, expected: "from 1 to 100" });
-        }
-        let column = |cell: usize| &schema.columns()[cell];
-        let target = column(task.target);
-        if target.kind.name() != expected {
-            return Err(RegressionError::WrongTarget { column: target.name.clone(), found: target.kind.name(), expected });
-        }
-        let design = Design::new(schema, task.inputs.iter().copied());
-        if design.width() == 0 || task.inputs.contains(&task.target) {
-            return Err(RegressionError::NoInput { target: target.name.clone() });
-        }
-        for (name, standard) in &config.standards {
-            let numbers = task.inputs.iter().chain([&task.target]).map(|cell| column(*cell));
-            let is_named = |column: &Column| column.name == *name && column.kind == Kind::Number;
-            if !numbers.into_iter().any(is_named) {
-                return Err(RegressionError::NoNumber { column: name.clone() });
-            }
-            if !standard.is_right() {
-                let Standard { location, scale } = *standard;
-                return Err(RegressionError::BadStandard { column: name.clone(), location, scale });
-            }
-        }
-        let mut measures = Vec::with_capacity(design.width());
-        for &cell in &task.inputs {
-            let measure = match (column(cell).kind, config.standards.get(&column(cell).name)) {
-                (_, Some(standard)) => Measure::Fixed(*standard),
-                (Kind::Number | Kind::Count, None) => Measure::Learnt,
-                (Kind::Boolean | Kind::Category { .. } | Kind::Timestamp, None) => Measure::Unit,
-            };
-            measures.resize(measures.len() + Design::new(schema, [cell]).width(), measure);
-        }
-        let target = config.standards.get(&target.name).copied();
-        Ok(Self { schema: schema.clone(), task: task.clone(), design, measures, target })
-    }
-
-    /// Numbers in a row of inputs.
-    fn inputs(&self) -> usize {
-        self.measures.len()
-    }
-
-    /// What evidence depends on.
-    fn fingerprint(&self, kind: &str) -> u64 {
-        let mut text = format!("{kind} 1\n");
-        for cell in [&self.task.target].into_iter().chain(&self.task.inputs) {
-            let Column { name, path, kind } = &self.schema.columns()[*cell];
-            let capacity = if let Kind::Category { capacity } = kind { *capacity } else { 0 };
-            text += &format!("{name:?} {path:?} {} {capacity}\n", kind.name());
-        }
-        xxh3_64(text.as_bytes())
-    }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use surprisal::engine::block_len;
 use surprisal::features::{Column, Kind, Rows, RowsView, Schema, Task};
 use surprisal::inference::rule::Pace;
-use surprisal::models::regression::{LinearRegression, LogisticRegression, PoissonRegression, RegressionConfig};
+use surprisal::models::regression::{
+    LinearRegression, LogisticRegression, PoissonRegression, RegressionConfig, SoftmaxRegression,
+};
 use surprisal::models::{Block, Evidence, Model, Standard, Surprisal};
 use surprisal::record::{Offset, Partition};
 
@@ -35,6 +37,26 @@ pub fn logistic(dim: usize, config: RegressionConfig) -> LogisticRegression {
 pub fn poisson(dim: usize, config: RegressionConfig) -> PoissonRegression {
     let (schema, task) = schema(&vec![Kind::Number; dim], Kind::Count);
     PoissonRegression::new(&schema, &task, config).expect("a right configuration")
+}
+
+/// A softmax regression of y, one of `classes`, on `dim` numbers.
+pub fn softmax(dim: usize, classes: usize, config: RegressionConfig) -> SoftmaxRegression {
+    let (schema, task) = schema(&vec![Kind::Number; dim], Kind::Category { capacity: classes });
+    SoftmaxRegression::new(&schema, &task, config).expect("a right configuration")
+}
+
+/// The same rows, whose target `class` is the text `names[class]`.
+pub fn named(rows: &Rows, names: &[&str]) -> Rows {
+    let mut out = Rows::new(rows.view().width());
+    for event in 0..rows.len() {
+        let (cells, texts) = out.push_missing();
+        cells.copy_from_slice(rows.view().row(event));
+        let class = cells.last_mut().expect("a target");
+        if !class.is_nan() {
+            *class = texts.push(names[*class as usize]) as f64;
+        }
+    }
+    out
 }
 
 /// Units that are fixed for every one of `dim` inputs and for the target.

@@ -4,10 +4,10 @@ use nalgebra::{DMatrix, DVector};
 use serde_json::Value;
 use surprisal::features::Rows;
 use surprisal::models::regression::glm::PseudoPosterior;
-use surprisal::models::regression::{Predicted, RegressionConfig};
+use surprisal::models::regression::{Coefficients, Predicted, RegressionConfig};
 use surprisal::models::{Model, Standard};
 
-use crate::data::{blocks, discrete, learn, logistic, poisson, rows, score};
+use crate::data::{blocks, discrete, learn, logistic, named, poisson, rows, score, softmax};
 
 fn number(value: &Value) -> f64 {
     value.as_f64().expect("a number")
@@ -28,27 +28,44 @@ fn config(golden: &Value) -> RegressionConfig {
     RegressionConfig { prior_scale: number(&golden["prior_scale"]), standards, ..RegressionConfig::default() }
 }
 
-fn weights(posterior: &PseudoPosterior) -> Vec<Predicted> {
-    [posterior.intercept()].into_iter().chain(posterior.coefficients()).collect()
+/// What NUTS says of a model: means and sds of its coefficients, log densities of later rows and their sds.
+struct Nuts {
+    mean: Vec<Vec<f64>>,
+    sd: Vec<Vec<f64>>,
+    log_densities: Vec<f64>,
+    log_density_sds: Vec<f64>,
 }
 
-fn check<M: Model<Posterior = PseudoPosterior>>(model: &M, golden: &Value) {
+impl Nuts {
+    fn new(golden: &Value, [mean, sd]: [&str; 2]) -> Self {
+        let rows = |key: &str| golden[key].as_array().expect("rows").iter().map(numbers).collect();
+        let list = |key: &str| numbers(&golden[key]);
+        Self { mean: rows(mean), sd: rows(sd), log_densities: list("log_densities"), log_density_sds: list("log_density_sds") }
+    }
+}
+
+/// The golden's rows: inputs, target.
+fn golden_rows(golden: &Value) -> Rows {
     let pairs = golden["inputs"].as_array().unwrap().iter().zip(golden["targets"].as_array().unwrap());
-    let rows = Rows::from_cells(6, pairs.flat_map(|(x, y)| numbers(x).into_iter().chain([number(y)])).collect());
+    Rows::from_cells(6, pairs.flat_map(|(x, y)| numbers(x).into_iter().chain([number(y)])).collect())
+}
+
+fn check<C: Coefficients, M: Model<Posterior = PseudoPosterior<C>>>(model: &M, rows: &Rows, nuts: &Nuts, order: &[usize]) {
     let evidence = learn(model, rows.view().slice(0..600), blocks);
-    let found = weights(&model.posterior(&evidence).unwrap());
-    let (means, sds) = (numbers(&golden["mean"][0]), numbers(&golden["sd"][0]));
+    let found = model.posterior(&evidence).unwrap().coefficients();
+    assert_eq!(found.len(), order.len());
     let (mut most, mut widest) = (0.0_f64, 0.0_f64);
-    for ((found, mean), sd) in found.iter().zip(means).zip(sds) {
-        most = most.max((found.mean - mean).abs() / sd);
-        widest = widest.max((found.variance.sqrt() / sd).ln().abs());
+    for (found, class) in found.iter().zip(order) {
+        assert_eq!(found.len(), 6);
+        for ((found, mean), sd) in found.iter().zip(&nuts.mean[*class]).zip(&nuts.sd[*class]) {
+            most = most.max((found.mean - mean).abs() / sd);
+            widest = widest.max((found.variance.sqrt() / sd).ln().abs());
+        }
     }
     println!("{}: means within {most:.3} sd, sds within {widest:.3}", model.kind());
     assert!(most < 0.1 && widest < 0.1, "{}: means within {most} sd, sds within {widest}: {found:?}", model.kind());
     let scored = score(model, &evidence, rows.view().slice(600..700));
-    for ((found, log_density), sd) in
-        scored.iter().zip(numbers(&golden["log_densities"])).zip(numbers(&golden["log_density_sds"]))
-    {
+    for ((found, log_density), sd) in scored.iter().zip(&nuts.log_densities).zip(&nuts.log_density_sds) {
         assert!((found.nats + log_density).abs() < 0.01 && (found.sd - sd).abs() < 0.01, "{found:?}: {log_density} ± {sd}");
     }
 }
@@ -56,8 +73,20 @@ fn check<M: Model<Posterior = PseudoPosterior>>(model: &M, golden: &Value) {
 #[test]
 fn one_pass_comes_near_to_nuts() {
     let golden = golden();
-    check(&logistic(5, config(&golden)), &golden["logistic"]);
-    check(&poisson(5, config(&golden)), &golden["poisson"]);
+    let nuts = |kind: &str| Nuts::new(&golden[kind], ["mean", "sd"]);
+    check(&logistic(5, config(&golden)), &golden_rows(&golden["logistic"]), &nuts("logistic"), &[0]);
+    check(&poisson(5, config(&golden)), &golden_rows(&golden["poisson"]), &nuts("poisson"), &[0]);
+    let rows = golden_rows(&golden["softmax"]);
+    let nuts = Nuts::new(&golden["softmax"], ["contrast_mean", "contrast_sd"]);
+    // Classes are numbered as they are met.
+    let mut order: Vec<usize> = Vec::new();
+    let classes = (0..600).map(|row| rows.view().row(row)[5] as usize);
+    classes.for_each(|class| {
+        if !order.contains(&class) {
+            order.push(class)
+        }
+    });
+    check(&softmax(5, 3, config(&golden)), &named(&rows, &["calm", "busy", "down"]), &nuts, &order);
 }
 
 /// The mode and the curvature there, by Newton's method on all rows at once: `(1, z)` in standard units.
@@ -99,11 +128,11 @@ fn a_long_stream_comes_near_to_newtons_method() {
         if count {
             let model = poisson(4, RegressionConfig::default());
             let evidence = learn(&model, rows.view(), blocks);
-            check(weights(&model.posterior(&evidence).unwrap()), model.columns(&evidence));
+            check(model.posterior(&evidence).unwrap().coefficients().remove(0), model.columns(&evidence));
         } else {
             let model = logistic(4, RegressionConfig::default());
             let evidence = learn(&model, rows.view(), blocks);
-            check(weights(&model.posterior(&evidence).unwrap()), model.columns(&evidence));
+            check(model.posterior(&evidence).unwrap().coefficients().remove(0), model.columns(&evidence));
         }
     }
 }

@@ -10,4 +10,5 @@ mod dense;
 mod glm;
 mod golden;
 mod linear;
+mod softmax;
 mod state;

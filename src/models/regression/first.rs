@@ -4,7 +4,7 @@
 //! then would hold its error for ever.
 
 use super::batch::Table;
-use super::fit::Site;
+use super::target::{Site, Target};
 use crate::checkpoint::{CheckpointError, Reader, Tensor};
 
 /// Events that are kept.
@@ -17,14 +17,14 @@ pub struct First {
     pub table: Table,
     /// How many times each counts.
     pub times: Vec<f64>,
-    /// Their pseudo-observations.
+    /// Their pseudo-observations `[rows, contrasts]`.
     pub sites: Vec<Site>,
 }
 
 impl First {
     /// Rows that count once.
     pub fn new(table: Table, sites: Vec<Site>) -> Self {
-        Self { times: vec![1.0; sites.len()], table: Table { places: Vec::new(), ..table }, sites }
+        Self { times: vec![1.0; table.len()], table: Table { places: Vec::new(), ..table }, sites }
     }
 
     /// Those of both.
@@ -36,8 +36,8 @@ impl First {
     }
 
     /// As tensors; NaN, where a cell is missing, as a place in a list.
-    pub fn tensors(&self) -> Vec<Tensor> {
-        let rows = self.sites.len();
+    pub fn tensors(&self, contrasts: usize) -> Vec<Tensor> {
+        let rows = self.times.len();
         let cells = &self.table.cells;
         let missing: Vec<i64> = cells.iter().enumerate().filter(|(_, x)| x.is_nan()).map(|(at, _)| at as i64).collect();
         let present = cells.iter().map(|x| if x.is_nan() { 0.0 } else { *x }).collect();
@@ -47,13 +47,13 @@ impl First {
             Tensor::i64("first.missing", &[missing.len()], missing),
             Tensor::f64("first.targets", &[rows], self.table.targets.clone()),
             Tensor::f64("first.times", &[rows], self.times.clone()),
-            Tensor::f64("first.weights", &[rows], sites(|site| site.weight)),
-            Tensor::f64("first.shifts", &[rows], sites(|site| site.shift)),
+            Tensor::f64("first.weights", &[rows, contrasts], sites(|site| site.weight)),
+            Tensor::f64("first.shifts", &[rows, contrasts], sites(|site| site.shift)),
         ]
     }
 
     /// What [`tensors`](Self::tensors) gave, with so many inputs.
-    pub fn restore(inputs: usize, reader: Reader<'_>) -> Result<Self, CheckpointError> {
+    pub fn restore(inputs: usize, target: &impl Target, reader: Reader<'_>) -> Result<Self, CheckpointError> {
         let rows = reader.length("first.targets")?;
         let width = if rows == 0 { 0 } else { inputs };
         let mut cells = reader.f64("first.cells", &[rows, width])?.to_vec();
@@ -63,7 +63,13 @@ impl First {
             let detail = || format!("there is no cell {at}");
             *cell.ok_or_else(|| CheckpointError::BadValue { name: name.into(), detail: detail() })? = f64::NAN;
         }
-        let (weights, shifts) = (reader.f64("first.weights", &[rows])?, reader.f64("first.shifts", &[rows])?);
+        let shape = [rows, target.contrasts()];
+        let (weights, shifts) = (reader.f64("first.weights", &shape)?, reader.f64("first.shifts", &shape)?);
+        let (name, targets) = ("first.targets", reader.f64("first.targets", &[rows])?);
+        let is_class = |y: &f64| y.fract() == 0.0 && (0.0..target.classes() as f64).contains(y);
+        if let Some(y) = targets.iter().find(|y| target.classes() > 0 && !is_class(y)) {
+            return Err(CheckpointError::BadValue { name: name.into(), detail: format!("{y} is no class") });
+        }
         let times = reader.f64("first.times", &[rows])?;
         for (name, values) in [("first.weights", weights), ("first.times", times)] {
             if let Some(at) = values.iter().position(|value| *value < 0.0) {
@@ -71,7 +77,7 @@ impl First {
             }
         }
         Ok(Self {
-            table: Table { places: Vec::new(), cells, targets: reader.f64("first.targets", &[rows])?.to_vec() },
+            table: Table { places: Vec::new(), cells, targets: targets.to_vec() },
             times: times.to_vec(),
             sites: weights.iter().zip(shifts).map(|(weight, shift)| Site { weight: *weight, shift: *shift }).collect(),
         })

@@ -1,41 +1,29 @@
-//! Logistic and Poisson regression: a boolean or a count, with a full-covariance normal posterior over all coefficients.
+//! Generalised linear models: a boolean, a count or one of several classes, with a full-covariance normal posterior over all
+//! coefficients.
 //!
-//! `p(y | η)` with `η = α + βᵀz`: a Bernoulli with `logit p = η`, or a Poisson with `ln rate = η`. Intercept and coefficients are
-//! `N(0, prior_scale²)` a priori. Each block is taken in by the step that [`fit`](super::fit) describes, and evidence is what its
-//! pseudo-observations add up to. The predictive is `∫ p(y | η) N(η; m, s²) dη` by quadrature.
+//! `p(y | η)` with `η = α + βᵀz`: a Bernoulli with `logit p = η`, a Poisson with `ln rate = η`, or a softmax with such a predictor for
+//! each class. Intercepts and coefficients are `N(0, prior_scale²)` a priori. Each block is taken in by the step that
+//! [`fit`](super::fit) describes, and evidence is what its pseudo-observations add up to. The predictive is `∫ p(y | η) N(η; m, s²) dη`
+//! by quadrature, or by cubature for three classes and more.
 
 use crate::checkpoint::{CheckpointError, Reader, Tensor};
-use crate::features::{RowsView, Schema, Task};
-use crate::inference::likelihood::{Bernoulli, Likelihood, Poisson};
-use crate::models::{Block, ColumnSummary, Evidence, Learnt, Model, NotFinite, Part, Surprisal};
+use crate::features::{Kind, RowsView, Schema, Task};
+use crate::inference::likelihood::{Bernoulli, Poisson};
+use crate::models::{Block, ColumnSummary, Learnt, Model, NotFinite, Part, Surprisal};
 
 use super::batch::{Raw, Table};
 use super::census::Census;
+use super::classes::{Classes, MOST_CLASSES};
 use super::first::{ENOUGH, First};
-use super::fit::{Before, PLAIN, Rows, Site, statistics};
+use super::fit::{Before, Rows, statistics};
 use super::joint::Joint;
-use super::predictor::{Predicted, Predictor, Prior};
+use super::labels::Labels;
+use super::predictor::{Predicted, Prior};
+use super::pseudo::PseudoEvidence;
+use super::target::{Coefficients, Site, Target};
 use super::units::Units;
 use super::words;
 use super::{Layout, RegressionConfig, RegressionError};
-
-/// A likelihood that a regression can have.
-pub trait Target: Likelihood + Default {
-    /// The model's name.
-    const KIND: &'static str;
-    /// The kind of column that it predicts.
-    const COLUMN: &'static str;
-}
-
-impl Target for Bernoulli {
-    const KIND: &'static str = "logistic_regression";
-    const COLUMN: &'static str = "boolean";
-}
-
-impl Target for Poisson {
-    const KIND: &'static str = "poisson_regression";
-    const COLUMN: &'static str = "count";
-}
 
 /// A boolean from other columns.
 pub type LogisticRegression = GeneralisedRegression<Bernoulli>;
@@ -43,71 +31,45 @@ pub type LogisticRegression = GeneralisedRegression<Bernoulli>;
 /// A count from other columns.
 pub type PoissonRegression = GeneralisedRegression<Poisson>;
 
-/// A generalised linear model with one predictor (McCullagh & Nelder 1989).
+/// A category from other columns.
+pub type SoftmaxRegression = GeneralisedRegression<Classes>;
+
+/// A generalised linear model (McCullagh & Nelder 1989).
 #[derive(Clone, Debug)]
-pub struct GeneralisedRegression<L> {
+pub struct GeneralisedRegression<T> {
     layout: Layout,
     config: RegressionConfig,
-    likelihood: L,
-}
-
-/// What data say about a generalised linear model.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PseudoEvidence {
-    /// What has been seen of each column.
-    census: Census,
-    /// The joint moments of inputs and pseudo-targets.
-    pseudo: Joint,
-    /// Whose pseudo-observations are not final.
-    first: First,
-}
-
-impl Evidence for PseudoEvidence {
-    fn add(&mut self, other: &Self) {
-        self.census.add(&other.census);
-        self.pseudo.add(&other.pseudo);
-        self.first.add(&other.first);
-    }
-
-    fn scale(&mut self, factor: f64) {
-        self.census.scale(factor);
-        self.pseudo.scale(factor);
-        self.first.times.iter_mut().for_each(|times| *times *= factor);
-    }
-
-    fn events(&self) -> f64 {
-        self.census.events
-    }
-
-    fn tensors(&self) -> Vec<Tensor> {
-        [self.census.tensors(), self.pseudo.tensors(), self.first.tensors()].concat()
-    }
+    target: T,
 }
 
 /// q(α, β) of a generalised linear model.
 #[derive(Clone, Debug)]
-pub struct PseudoPosterior {
+pub struct PseudoPosterior<C> {
     units: Units,
-    pseudo: Joint,
-    pub(super) predictor: Predictor,
+    labels: Labels,
+    pseudo: Vec<Joint>,
+    coefficients: C,
 }
 
-impl PseudoPosterior {
-    /// Mean and variance of each active coefficient, in standard units and in the order of [`Model::parts`].
-    pub fn coefficients(&self) -> Vec<Predicted> {
-        self.predictor.coefficients()
-    }
-
-    /// The same of the predictor where every input is at its location.
-    pub fn intercept(&self) -> Predicted {
-        self.predictor.intercept()
+impl<C: Coefficients> PseudoPosterior<C> {
+    /// Mean and variance, in standard units, of the predictor where every input is at its location, then of each active coefficient in
+    /// the order of [`Model::parts`]: of the only predictor, or of each class about the mean of all classes.
+    pub fn coefficients(&self) -> Vec<Vec<Predicted>> {
+        self.coefficients.coefficients()
     }
 }
 
-impl<L: Target> GeneralisedRegression<L> {
+impl<T: Target> GeneralisedRegression<T> {
     /// The regression of `task`.
     pub fn new(schema: &Schema, task: &Task, config: RegressionConfig) -> Result<Self, RegressionError> {
-        Ok(Self { layout: Layout::new(schema, task, L::COLUMN, &config)?, config, likelihood: L::default() })
+        let layout = Layout::new(schema, task, T::COLUMN, &config)?;
+        let column = &schema.columns()[task.target];
+        match column.kind {
+            Kind::Category { capacity } if !(2..=MOST_CLASSES).contains(&capacity) => {
+                Err(RegressionError::Classes { column: column.name.clone(), capacity })
+            }
+            kind => Ok(Self { layout, config, target: T::new(kind) }),
+        }
     }
 
     fn prior(&self) -> Prior {
@@ -116,36 +78,46 @@ impl<L: Target> GeneralisedRegression<L> {
     }
 
     /// Units and q of so much evidence.
-    fn believe(&self, census: &Census, pseudo: &Joint) -> Result<(Units, Predictor), NotFinite> {
-        if !(census.is_finite() && pseudo.is_finite()) {
+    fn believe(&self, census: &Census, pseudo: &[Joint]) -> Result<(Units, T::Coefficients), NotFinite> {
+        if !(census.is_finite() && pseudo.iter().all(Joint::is_finite)) {
             return Err(NotFinite { quantity: "the evidence".into() });
         }
         let units = Units::new(&self.layout, census.events, |input| census.observed(input));
-        let predictor = Predictor::new(units.clone(), pseudo, PLAIN, self.prior())?;
-        Ok((units, predictor))
+        let coefficients = T::Coefficients::new(units.clone(), pseudo, self.prior())?;
+        Ok((units, coefficients))
+    }
+
+    /// Rows with a target; a text is the class that `class` says.
+    fn table(&self, rows: RowsView<'_>, mut class: impl FnMut(&str) -> usize) -> Table {
+        let mut table = Table::new(&self.layout, rows);
+        if self.target.classes() > 0 {
+            table.targets.iter_mut().for_each(|cell| *cell = rows.text(*cell).map_or(0.0, |text| class(text) as f64));
+        }
+        table
     }
 
     /// Learns a partition's first events anew, given what all other partitions say.
-    fn learn_first(&self, rest: &PseudoEvidence, site: &PseudoEvidence) -> Result<(Joint, Vec<Site>), NotFinite> {
+    fn learn_first(&self, rest: &PseudoEvidence, site: &PseudoEvidence) -> Result<(Vec<Joint>, Vec<Site>), NotFinite> {
         let mut census = rest.census.clone();
         census.add(&site.census);
-        let (units, predictor) = self.believe(&census, &rest.pseudo)?;
-        let before = Before { units: &units, prior: self.prior(), pseudo: &rest.pseudo, predictor: &predictor };
+        let (units, coefficients) = self.believe(&census, &rest.pseudo)?;
+        let before = Before { units: &units, prior: self.prior(), pseudo: &rest.pseudo, coefficients: &coefficients };
         let First { table, times, sites } = &site.first;
-        let raw = Raw::new(&site.pseudo, table);
+        let raw = Raw::new(&site.pseudo[0], table);
         let rows = Rows { table, raw: &raw, times };
-        let (sites, _) = before.take(self.likelihood, &rows, Some(sites.clone()), self.config.inner_steps)?;
-        let pseudo = statistics(&raw, &sites, times);
-        if pseudo.is_finite() { Ok((pseudo, sites)) } else { Err(NotFinite { quantity: "the first events' evidence".into() }) }
+        let (sites, _) = before.take(&self.target, &rows, Some(sites.clone()), self.config.inner_steps)?;
+        let pseudo = statistics(&raw, &sites, times, self.target.contrasts());
+        let finite = pseudo.iter().all(Joint::is_finite);
+        if finite { Ok((pseudo, sites)) } else { Err(NotFinite { quantity: "the first events' evidence".into() }) }
     }
 }
 
-impl<L: Target> Model for GeneralisedRegression<L> {
+impl<T: Target> Model for GeneralisedRegression<T> {
     type Evidence = PseudoEvidence;
-    type Posterior = PseudoPosterior;
+    type Posterior = PseudoPosterior<T::Coefficients>;
 
     fn kind(&self) -> &'static str {
-        L::KIND
+        T::KIND
     }
 
     fn fingerprint(&self) -> u64 {
@@ -153,57 +125,51 @@ impl<L: Target> Model for GeneralisedRegression<L> {
     }
 
     fn nothing(&self) -> PseudoEvidence {
-        let pseudo = Joint::nothing(self.layout.inputs());
-        PseudoEvidence { census: Census::nothing(&self.layout), pseudo, first: First::default() }
+        PseudoEvidence::nothing(&self.layout, &self.target)
     }
 
     fn restore(&self, tensors: &[Tensor]) -> Result<PseudoEvidence, CheckpointError> {
-        let reader = Reader(tensors);
-        Ok(PseudoEvidence {
-            census: Census::restore(&self.layout, reader)?,
-            pseudo: Joint::restore(self.layout.inputs(), reader)?,
-            first: First::restore(self.layout.inputs(), reader)?,
-        })
+        PseudoEvidence::restore(&self.layout, &self.target, Reader(tensors))
     }
 
-    fn posterior(&self, evidence: &PseudoEvidence) -> Result<PseudoPosterior, NotFinite> {
-        let (units, predictor) = self.believe(&evidence.census, &evidence.pseudo)?;
-        Ok(PseudoPosterior { units, pseudo: evidence.pseudo.clone(), predictor })
+    fn posterior(&self, evidence: &PseudoEvidence) -> Result<Self::Posterior, NotFinite> {
+        let (units, coefficients) = self.believe(&evidence.census, &evidence.pseudo)?;
+        Ok(PseudoPosterior { units, labels: evidence.labels.clone(), pseudo: evidence.pseudo.clone(), coefficients })
     }
 
-    fn score(&self, posterior: &PseudoPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
+    fn score(&self, posterior: &Self::Posterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         let start = surprisals.len();
         surprisals.resize(start + rows.len(), Surprisal::default());
-        let table = Table::new(&self.layout, rows);
-        let predicted = posterior.predictor.predict(&table);
-        for ((place, y), predicted) in table.places.iter().zip(&table.targets).zip(predicted) {
-            let Predicted { mean, variance } = predicted.within_reach();
-            let found = self.likelihood.predictive(*y, mean, variance);
+        let table = self.table(rows, |text| posterior.labels.class(text));
+        let predicted = posterior.coefficients.predict(&table);
+        let found = self.target.predictive(&table.targets, &predicted);
+        for (place, found) in table.places.iter().zip(found) {
             surprisals[start + place] = Surprisal { nats: -found.log_density, sd: found.sd };
         }
     }
 
     fn learn(
         &self,
-        posterior: &PseudoPosterior,
+        posterior: &Self::Posterior,
         site: &PseudoEvidence,
         block: Block<'_>,
     ) -> Result<Learnt<PseudoEvidence>, NotFinite> {
-        let table = Table::new(&self.layout, block.rows);
-        let raw = Raw::new(&site.pseudo, &table);
-        let PseudoPosterior { units, pseudo, predictor } = posterior;
-        let before = Before { units, prior: self.prior(), pseudo, predictor };
+        let PseudoPosterior { units, labels, pseudo, coefficients } = posterior;
+        let mut labels = labels.clone();
+        let table = self.table(block.rows, |text| labels.meet(text));
+        let raw = Raw::new(&site.pseudo[0], &table);
+        let before = Before { units, prior: self.prior(), pseudo, coefficients };
         let rows = Rows { table: &table, raw: &raw, times: &vec![block.pace.weight; table.len()] };
-        let (sites, progress) = before.take(self.likelihood, &rows, None, self.config.inner_steps)?;
-        let pseudo = statistics(&raw, &sites, &vec![1.0; table.len()]);
+        let (sites, progress) = before.take(&self.target, &rows, None, self.config.inner_steps)?;
+        let pseudo = statistics(&raw, &sites, &vec![1.0; table.len()], self.target.contrasts());
         let census = Census::of(&self.layout, block.rows, &table);
-        if !(census.is_finite() && pseudo.is_finite()) {
+        if !(census.is_finite() && pseudo.iter().all(Joint::is_finite)) {
             return Err(NotFinite { quantity: "what the block says of the coefficients".into() });
         }
         let is_first = site.census.events == 0.0 || !site.first.sites.is_empty();
         let first = if is_first { First::new(table, sites) } else { First::default() };
-        let mut evidence = block.pace.apply(site, PseudoEvidence { census, pseudo, first });
-        evidence.pseudo.settle();
+        let mut evidence = block.pace.apply(site, PseudoEvidence { census, labels, pseudo, first });
+        evidence.pseudo.iter_mut().for_each(Joint::settle);
         Ok(Learnt { evidence, progress })
     }
 
@@ -211,29 +177,32 @@ impl<L: Target> Model for GeneralisedRegression<L> {
         if site.first.sites.is_empty() {
             return;
         }
+        site.adopt(&rest.labels);
         if let Ok((pseudo, sites)) = self.learn_first(rest, site) {
             (site.pseudo, site.first.sites) = (pseudo, sites);
         }
-        if site.first.sites.len() >= ENOUGH {
+        if site.first.times.len() >= ENOUGH {
             site.first = First::default();
         }
     }
 
-    fn divergence(&self, posterior: &PseudoPosterior) -> Option<f64> {
-        Some(posterior.predictor.kl(1.0))
+    fn divergence(&self, posterior: &Self::Posterior) -> Option<f64> {
+        Some(posterior.coefficients.kl())
     }
 
     /// Coefficients that the data say something of.
-    fn active(&self, posterior: &PseudoPosterior) -> usize {
-        posterior.predictor.axes.len()
+    fn active(&self, posterior: &Self::Posterior) -> usize {
+        posterior.coefficients.axes().len()
     }
 
     fn columns(&self, evidence: &PseudoEvidence) -> Vec<ColumnSummary> {
-        let census = &evidence.census;
-        words::columns(&self.layout, census.events, |input| census.observed(input), &census.missing)
+        let (census, labels) = (&evidence.census, &evidence.labels);
+        let distinct = (self.target.classes() > 0).then(|| labels.known());
+        words::columns(&self.layout, census.events, |input| census.observed(input), &census.missing, distinct)
     }
 
-    fn parts(&self, posterior: &PseudoPosterior) -> Vec<Part> {
-        words::predictor(&self.layout, &posterior.predictor)
+    fn parts(&self, posterior: &Self::Posterior) -> Vec<Part> {
+        let PseudoPosterior { labels, coefficients, .. } = posterior;
+        words::coefficients(&self.layout, coefficients.axes(), &coefficients.coefficients(), labels)
     }
 }

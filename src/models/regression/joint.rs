@@ -129,6 +129,15 @@ impl Joint {
         }
     }
 
+    /// As if the target had the other sign.
+    pub fn flip(&mut self) {
+        let target = self.inputs;
+        self.mean[target] = -self.mean[target];
+        for other in (0..self.mean.len()).filter(|other| *other != target) {
+            self.scatter[at(target, other)] = -self.scatter[at(target, other)];
+        }
+    }
+
     /// Moves anchors that lie far from where the values are by now, since far anchors cost digits.
     pub fn settle(&mut self) {
         for gap in self.inputs + 1..self.mean.len() {
@@ -216,46 +225,46 @@ impl Joint {
         self.count.is_finite() && self.mean.iter().chain(&self.scatter).all(|value| value.is_finite())
     }
 
-    /// As tensors.
-    pub fn tensors(&self) -> Vec<Tensor> {
+    /// As tensors whose names begin with `name`.
+    pub fn tensors(&self, name: &str) -> Vec<Tensor> {
         let inputs = self.gaps.iter().map(|gap| gap.input as i64).collect();
         let anchors = self.gaps.iter().map(|gap| gap.anchor).collect();
         vec![
-            Tensor::f64("joint.count", &[1], vec![self.count]),
-            Tensor::f64("joint.mean", &[self.mean.len()], self.mean.clone()),
-            Tensor::f64("joint.scatter", &[self.scatter.len()], self.scatter.clone()),
-            Tensor::i64("joint.gaps.input", &[self.gaps.len()], inputs),
-            Tensor::f64("joint.gaps.anchor", &[self.gaps.len()], anchors),
+            Tensor::f64(format!("{name}.count"), &[1], vec![self.count]),
+            Tensor::f64(format!("{name}.mean"), &[self.mean.len()], self.mean.clone()),
+            Tensor::f64(format!("{name}.scatter"), &[self.scatter.len()], self.scatter.clone()),
+            Tensor::i64(format!("{name}.gaps.input"), &[self.gaps.len()], inputs),
+            Tensor::f64(format!("{name}.gaps.anchor"), &[self.gaps.len()], anchors),
         ]
     }
 
     /// What [`tensors`](Self::tensors) gave.
-    pub fn restore(inputs: usize, reader: Reader<'_>) -> Result<Self, CheckpointError> {
-        let bad = |name: &str, detail: String| CheckpointError::BadValue { name: name.into(), detail };
-        let name = "joint.gaps.input";
-        let count = reader.length(name)?;
-        let anchors = reader.f64("joint.gaps.anchor", &[count])?;
+    pub fn restore(name: &str, inputs: usize, reader: Reader<'_>) -> Result<Self, CheckpointError> {
+        let bad = |name: String, detail: String| CheckpointError::BadValue { name, detail };
+        let [of_inputs, of_count, of_scatter] = ["gaps.input", "count", "scatter"].map(|part| format!("{name}.{part}"));
+        let count = reader.length(&of_inputs)?;
+        let anchors = reader.f64(&format!("{name}.gaps.anchor"), &[count])?;
         let mut gaps: Vec<Gap> = Vec::with_capacity(count);
-        for (number, anchor) in reader.i64(name, &[count])?.iter().zip(anchors) {
+        for (number, anchor) in reader.i64(&of_inputs, &[count])?.iter().zip(anchors) {
             let input = usize::try_from(*number).ok().filter(|input| *input < inputs);
             match input.filter(|input| gaps.iter().all(|gap| gap.input != *input)) {
                 Some(input) => gaps.push(Gap { input, anchor: *anchor }),
-                None => return Err(bad(name, format!("{number} is no input, or comes twice"))),
+                None => return Err(bad(of_inputs, format!("{number} is no input, or comes twice"))),
             }
         }
         let columns = inputs + 1 + count;
         let joint = Self {
             inputs,
-            count: reader.f64("joint.count", &[1])?[0],
-            mean: reader.f64("joint.mean", &[columns])?.to_vec(),
-            scatter: reader.f64("joint.scatter", &[size(columns)])?.to_vec(),
+            count: reader.f64(&of_count, &[1])?[0],
+            mean: reader.f64(&format!("{name}.mean"), &[columns])?.to_vec(),
+            scatter: reader.f64(&of_scatter, &[size(columns)])?.to_vec(),
             gaps,
         };
         if joint.count < 0.0 {
-            return Err(bad("joint.count", format!("element 0 is {}", joint.count)));
+            return Err(bad(of_count, format!("element 0 is {}", joint.count)));
         }
         match (0..columns).find(|column| joint.scatter(*column, *column) < 0.0) {
-            Some(column) => Err(bad("joint.scatter", format!("the square of column {column} is negative"))),
+            Some(column) => Err(bad(of_scatter, format!("the square of column {column} is negative"))),
             None => Ok(joint),
         }
     }

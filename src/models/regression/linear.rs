@@ -64,7 +64,7 @@ impl Evidence for LinearEvidence {
     }
 
     fn tensors(&self) -> Vec<Tensor> {
-        let mut tensors = self.joint.tensors();
+        let mut tensors = self.joint.tensors("joint");
         tensors.push(self.missing.tensor());
         tensors
     }
@@ -120,7 +120,7 @@ impl Model for LinearRegression {
 
     fn restore(&self, tensors: &[Tensor]) -> Result<LinearEvidence, CheckpointError> {
         let reader = Reader(tensors);
-        let joint = Joint::restore(self.layout.inputs(), reader)?;
+        let joint = Joint::restore("joint", self.layout.inputs(), reader)?;
         Ok(LinearEvidence { joint, missing: Missing::restore(&self.layout, reader)? })
     }
 
@@ -184,7 +184,7 @@ impl Model for LinearRegression {
     }
 
     fn columns(&self, evidence: &LinearEvidence) -> Vec<ColumnSummary> {
-        words::columns(&self.layout, evidence.joint.count, |input| evidence.joint.observed(input), &evidence.missing)
+        words::columns(&self.layout, evidence.joint.count, |input| evidence.joint.observed(input), &evidence.missing, None)
     }
 
     fn parts(&self, posterior: &LinearPosterior) -> Vec<Part> {

@@ -51,7 +51,7 @@ pub struct Predicted {
 }
 
 /// The greatest predictor, and the greatest variance of one, that a likelihood is asked about: beyond, everything has been said.
-const REACH: f64 = 1e6;
+pub const REACH: f64 = 1e6;
 
 impl Predicted {
     /// The nearest that a likelihood can deal with.

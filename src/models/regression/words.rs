@@ -1,21 +1,25 @@
 //! What a regression believes, in words.
 
 use super::Layout;
+use super::labels::Labels;
 use super::linear::LinearPosterior;
 use super::missing::{self, Missing};
-use super::predictor::{Predicted, Predictor};
+use super::predictor::Predicted;
 use super::units::{Axis, Source};
 use crate::features::{Design, Kind};
+use crate::inference::elbo::log_sum_exp;
 use crate::models::words::short;
 use crate::models::{ColumnSummary, Part};
 
 /// A summary of target and inputs, in the schema's order: of `events` with a target, in which input i was there with the `(count,
-/// mean, scatter)` that `observed(i)` gives, the target being the input behind the last.
+/// mean, scatter)` that `observed(i)` gives, the target being the input behind the last; of a target that is a category so many classes
+/// are known.
 pub fn columns(
     layout: &Layout,
     events: f64,
     observed: impl Fn(usize) -> (f64, f64, f64),
     missing: &Missing,
+    classes: Option<usize>,
 ) -> Vec<ColumnSummary> {
     let mut summaries = Vec::new();
     let mut input = 0;
@@ -49,7 +53,7 @@ pub fn columns(
         }
         input += numbers;
         if cell == layout.task.target {
-            (summary.observed, summary.missing) = (events, missing.0[0]);
+            (summary.observed, summary.missing, summary.distinct) = (events, missing.0[0], classes);
         }
         summaries.push((cell, summary));
     }
@@ -79,13 +83,26 @@ pub fn linear(layout: &Layout, posterior: &LinearPosterior) -> Vec<Part> {
     vec![Part { name: layout.schema.columns()[layout.task.target].name.clone(), weight: 1.0, expects }]
 }
 
-/// The coefficients of a predictor by the columns' own units.
-pub fn predictor(layout: &Layout, predictor: &Predictor) -> Vec<Part> {
-    let mut expects = vec![("at the means".into(), said(predictor.intercept(), 0.0, 1.0))];
-    for (axis, coefficient) in predictor.axes.iter().zip(predictor.coefficients()) {
-        expects.push((name(layout, axis), said(coefficient, 0.0, 1.0 / axis.standard.scale)));
-    }
-    vec![Part { name: layout.schema.columns()[layout.task.target].name.clone(), weight: 1.0, expects }]
+/// The coefficients of predictors by the columns' own units: of the only one, or of each class that is known, with its probability where
+/// every input is at its mean.
+pub fn coefficients(layout: &Layout, axes: &[Axis], coefficients: &[Vec<Predicted>], labels: &Labels) -> Vec<Part> {
+    let log_odds: Vec<f64> = coefficients.iter().map(|of| of[0].mean).collect();
+    let total = log_sum_exp(&log_odds);
+    let target = &layout.schema.columns()[layout.task.target].name;
+    let part = |(class, of): (usize, &Vec<Predicted>)| {
+        let mut expects = vec![("at the means".into(), said(of[0], 0.0, 1.0))];
+        for (axis, coefficient) in axes.iter().zip(&of[1..]) {
+            expects.push((name(layout, axis), said(*coefficient, 0.0, 1.0 / axis.standard.scale)));
+        }
+        match labels.text(class) {
+            Some(text) => Some(Part { name: format!("{target} = {text}"), weight: (of[0].mean - total).exp(), expects }),
+            None if coefficients.len() == 1 => Some(Part { name: target.clone(), weight: 1.0, expects }),
+            None => None,
+        }
+    };
+    let mut parts: Vec<Part> = coefficients.iter().enumerate().filter_map(part).collect();
+    parts.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    parts
 }
 
 /// What an axis is called.
