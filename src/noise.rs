@@ -38,6 +38,18 @@ impl Noise {
         Arch::new().dispatch(FillNormal { noise: *self, step, stream, out });
     }
 
+    /// Writes 1 or −1, each with probability ½: a bit of the stream's words for each position. A stream of signs has no normals.
+    pub fn fill_signs(&self, step: u64, stream: u32, out: &mut [f32]) {
+        for (block, chunk) in out.chunks_mut(4 * u32::BITS as usize).enumerate() {
+            let words = self.words(step, stream, block as u32);
+            for (chunk, word) in chunk.chunks_mut(u32::BITS as usize).zip(words) {
+                for (bit, sign) in chunk.iter_mut().enumerate() {
+                    *sign = f32::from_bits(1f32.to_bits() | (word >> bit) << 31);
+                }
+            }
+        }
+    }
+
     /// A standard normal: what [`Noise::fill_normal`] writes at this position, in double precision. The last digits
     /// are those of the platform's logarithm and sine.
     pub fn normal(&self, step: u64, stream: u32, position: u32) -> f64 {
@@ -193,6 +205,21 @@ mod tests {
 
     fn normal_cdf(x: f64) -> f64 {
         0.5 * statrs::function::erf::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
+    }
+
+    /// Signs, and products of those next to each other and of those one, two and four words apart, are as often one as the other.
+    #[test]
+    fn signs_are_even() {
+        let mut signs = vec![0.0; 1_000_000];
+        NOISE.fill_signs(11, 3, &mut signs);
+        let even = |sum: f32, count: usize| assert!(sum.abs() < 4.0 * (count as f32).sqrt(), "{sum} of {count}");
+        even(signs.iter().sum(), signs.len());
+        for lag in [1, 32, 64, 128] {
+            even(signs.iter().zip(&signs[lag..]).map(|(a, b)| a * b).sum(), signs.len() - lag);
+        }
+        let mut few = vec![0.0; 333];
+        NOISE.fill_signs(11, 3, &mut few);
+        assert_eq!(few, signs[..333]);
     }
 
     #[test]

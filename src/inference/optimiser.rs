@@ -3,6 +3,8 @@
 //! An [`Optimiser`] is settings; what moves is [`State`], plain numbers that a snapshot keeps to the last bit. Arithmetic is in double
 //! precision, element by element and in order, so the same gradients give the same bits everywhere.
 
+use pulp::Arch;
+
 use super::NotFinite;
 
 /// A parameter's number type.
@@ -103,37 +105,35 @@ impl Optimiser {
         let gradient_norm = gradient.iter().map(|g| (*g).into().powi(2)).sum::<f64>().sqrt();
         let clipped = gradient_norm > self.greatest_norm;
         let shrink = if clipped { self.greatest_norm / gradient_norm } else { 1.0 };
+        if !gradient_norm.is_finite() {
+            return Err(NotFinite { quantity: "the gradient's length".into() });
+        }
         let time = (state.steps + 1) as f64;
-        let update = |parameter: f64, gradient: f64, first: f64, second: f64| match self.method {
-            Method::Sgd { momentum } => {
-                let velocity = momentum * first + shrink * gradient;
-                [parameter - self.rate * velocity, velocity, 0.0]
-            }
-            Method::Adam { first_decay, second_decay, epsilon } => {
-                let gradient = shrink * gradient;
-                let first = first_decay * first + (1.0 - first_decay) * gradient;
-                let second = second_decay * second + (1.0 - second_decay) * gradient * gradient;
-                let (mean, square) = (first / (1.0 - first_decay.powf(time)), second / (1.0 - second_decay.powf(time)));
-                [parameter - self.rate * mean / (square.sqrt() + epsilon), first, second]
-            }
-        };
-        let next = |state: &State<T>, parameters: &[T], i: usize| {
-            let second = state.second.get(i).copied().unwrap_or_default();
-            update(parameters[i].into(), gradient[i].into(), state.first[i].into(), second.into()).map(T::round)
-        };
-        let finite = |i: usize| next(state, parameters, i).into_iter().all(|number| number.into().is_finite());
-        if !gradient_norm.is_finite() || !(0..parameters.len()).all(finite) {
-            let quantity = if gradient_norm.is_finite() { "a parameter after its step" } else { "the gradient's length" };
-            return Err(NotFinite { quantity: quantity.into() });
+        let (mut at, mut first, mut second) = (parameters.to_vec(), state.first.clone(), state.second.clone());
+        match self.method {
+            Method::Sgd { momentum } => Arch::new().dispatch(|| {
+                for i in 0..at.len() {
+                    let velocity = momentum * first[i].into() + shrink * gradient[i].into();
+                    (at[i], first[i]) = (T::round(at[i].into() - self.rate * velocity), T::round(velocity));
+                }
+            }),
+            Method::Adam { first_decay, second_decay, epsilon } => Arch::new().dispatch(|| {
+                let (of_mean, of_square) = (1.0 - first_decay.powf(time), 1.0 - second_decay.powf(time));
+                for i in 0..at.len() {
+                    let gradient = shrink * gradient[i].into();
+                    let mean = first_decay * first[i].into() + (1.0 - first_decay) * gradient;
+                    let square = second_decay * second[i].into() + (1.0 - second_decay) * gradient * gradient;
+                    let step = self.rate * (mean / of_mean) / ((square / of_square).sqrt() + epsilon);
+                    (at[i], first[i], second[i]) = (T::round(at[i].into() - step), T::round(mean), T::round(square));
+                }
+            }),
         }
-        for i in 0..parameters.len() {
-            let [parameter, first, second] = next(state, parameters, i);
-            parameters[i] = parameter;
-            state.first[i] = first;
-            if let Some(place) = state.second.get_mut(i) {
-                *place = second;
-            }
+        let finite = |numbers: &[T]| numbers.iter().fold(true, |all, number| all & (*number).into().is_finite());
+        if !(finite(&at) && finite(&first) && finite(&second)) {
+            return Err(NotFinite { quantity: "a parameter after its step".into() });
         }
+        parameters.copy_from_slice(&at);
+        (state.first, state.second) = (first, second);
         state.steps += 1;
         state.clipped += u64::from(clipped);
         Ok(Step { gradient_norm, clipped })

@@ -9,9 +9,11 @@
 //! The score is the importance-weighted bound `−ln 1/S Σ_s p(x | z_s, θ_s) p(z_s) / q(z_s | x)` (Burda, Grosse & Salakhutdinov 2016), an
 //! upper bound of the surprisal, over draws that are fixed once for all, so that a score changes only because the posterior does.
 
+mod codes;
 mod columns;
 mod evidence;
 mod learn;
+mod numbers;
 mod posterior;
 mod sample;
 mod score;

@@ -139,6 +139,14 @@ impl<T: Real> Pass<T> {
         Arch::new().dispatch(Outer { pass: self, sum, kind: Kind::Variance });
     }
 
+    /// `Σ V (∂L/∂w)²` over all weights, for each event: after [`Pass::backward`] along [`Path::Means`], the variance of L by the delta
+    /// method, where the weights have the variances V.
+    pub fn variance_along(&mut self, variance: &Parameters<T>) -> Vec<T> {
+        let mut out = vec![T::ZERO; self.panels * PANEL];
+        Arch::new().dispatch(VarianceAlong { pass: self, variance, out: &mut out });
+        out
+    }
+
     /// The derivative `[panel][output][PANEL]` of the outputs along `direction` in the weights' means. Overwrites the signals.
     pub fn tangent(&mut self, mean: &Parameters<T>, direction: &Parameters<T>) -> &[T] {
         Arch::new().dispatch(Tangent { pass: self, mean, direction });
@@ -367,6 +375,36 @@ impl<T: Real> WithSimd for Tangent<'_, T> {
                 }
                 for (out, slope) in out.iter_mut().zip(&trace.slope[units]) {
                     *out *= *slope;
+                }
+            }
+        }
+    }
+}
+
+struct VarianceAlong<'a, T> {
+    pass: &'a mut Pass<T>,
+    variance: &'a Parameters<T>,
+    out: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for VarianceAlong<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { pass, variance, out } = self;
+        for (panel, out) in out.chunks_exact_mut(PANEL).enumerate() {
+            for (index, trace) in pass.traces.iter().enumerate() {
+                let (rows, columns) = pass.shape.layer(index);
+                let spread = &mut pass.spread[..columns * PANEL];
+                let left = Left { data: &variance.layers[index], row: 1, column: pitch(columns) };
+                let squares = &trace.squares[panel * rows * PANEL..(panel + 1) * rows * PANEL];
+                product(simd, (columns, rows, PANEL), left, squares, spread, false);
+                let signal = &trace.signal[panel * columns * PANEL..(panel + 1) * columns * PANEL];
+                for (spread, signal) in spread.chunks_exact(PANEL).zip(signal.chunks_exact(PANEL)) {
+                    for i in 0..PANEL {
+                        out[i] += spread[i] * (signal[i] * signal[i]);
+                    }
                 }
             }
         }

@@ -1,13 +1,15 @@
 //! A block's evidence: one step of the decoder by the online Newton rule, one of the encoder by its optimiser, and sums.
 
+use super::codes::Codes;
 use super::columns::{Column, Likelihood, Value};
 use super::evidence::VaeEvidence;
+use super::numbers::Numbers;
 use super::posterior::VaePosterior;
-use super::score::LN_SCALES;
 use super::{SEED, Vae};
 use crate::features::{Kind, RowsView};
 use crate::inference::layers::{PANEL, Parameters, Pass, Path, Real, Shape, panels, place};
 use crate::inference::newton::{News, Place, Scratch};
+use crate::models::inputs::FARTHEST;
 use crate::models::mixture::statistics::Moments;
 use crate::models::{Block, Evidence, Learnt, NotFinite, Progress};
 use crate::noise::Noise;
@@ -16,6 +18,8 @@ use crate::noise::Noise;
 const PLACES: u32 = 1 << 16;
 /// See [`PLACES`].
 const SIGNS: u32 = PLACES + 1;
+/// See [`PLACES`].
+const CHANCES: u32 = PLACES + 2;
 
 /// Buffers for a block.
 #[derive(Debug)]
@@ -25,9 +29,14 @@ pub struct Workspace<T> {
     /// Curvature of the likelihood in the outputs `[panel][output][PANEL]`.
     state: Vec<T>,
     root: Vec<T>,
-    /// ε of z `[panel][2 · latent][PANEL]`, of which the first half is used.
+    signs: Vec<f32>,
+    pub(super) codes: Codes<T>,
+    /// ε of z `[panel][latent][PANEL]`.
     draws: Vec<f32>,
-    signal: Vec<T>,
+    /// Of the draws of a score: decoders' inputs, one after another, and their outputs.
+    pub(super) places: Vec<T>,
+    pub(super) outputs: Vec<T>,
+    pub(super) signal: Vec<T>,
     pub(super) encoder_gradient: Parameters<T>,
     pub(super) gradient: Parameters<T>,
     pub(super) curvature: Parameters<T>,
@@ -42,7 +51,11 @@ impl<T: Real> Workspace<T> {
             decoder: Pass::new(decoder),
             state: Vec::new(),
             root: Vec::new(),
+            signs: Vec::new(),
+            codes: Codes::default(),
             draws: Vec::new(),
+            places: Vec::new(),
+            outputs: Vec::new(),
             signal: Vec::new(),
             encoder_gradient: Parameters::zeros(encoder),
             gradient: Parameters::zeros(decoder),
@@ -65,100 +78,97 @@ pub struct Weights<'a, T> {
 pub struct Seen {
     /// `Σ ln p(x | z, θ) − KL(q(z | x) ‖ p(z))` at the draws: the bound, estimated without bias.
     pub bound: f64,
-    /// Squared distances of each number from what was expected: how many and their sum, in standard units.
+    /// Squared distances of each number from what was expected, at last: how many and their sum, in standard units.
     pub residuals: Vec<[f64; 2]>,
 }
 
 impl Vae {
-    /// The bound of a block and, in the workspace, its gradients in the encoder's weights and the decoder's means, and the diagonal of the
-    /// decoder's Gauss-Newton matrix. z and pre-activations are drawn, one draw an event (reparameterisation, local for the weights).
+    /// The bound of a block and, in the workspace, its gradient in the encoder's weights and, `at_last`, in the decoder's means, with the
+    /// diagonal of the decoder's Gauss-Newton matrix. z and pre-activations are drawn, one draw an event (reparameterisation, local for the weights).
     pub(super) fn look<T: Real>(
         &self,
         posterior: &VaePosterior,
         weights: &Weights<'_, T>,
-        rows: RowsView<'_>,
+        (rows, numbers): (RowsView<'_>, &Numbers<T>),
         (noise, step): (&Noise, u64),
+        at_last: bool,
         workspace: &mut Workspace<T>,
     ) -> Seen {
         let (events, latent, outputs) = (rows.len(), self.config.latent, self.decoder.outputs());
-        self.inputs.fill(&posterior.units, rows, &mut workspace.buffer, workspace.encoder.open(events));
-        let encoded = workspace.encoder.forward(weights.encoder, None);
-        workspace.draws.resize(panels(events) * 2 * latent * PANEL, 0.0);
-        noise.fill_normal(step, PLACES, &mut workspace.draws);
-        let places = workspace.decoder.open(events);
-        let mut seen = Seen { bound: 0.0, residuals: vec![[0.0; 2]; posterior.noise.len()] };
-        for event in 0..events {
-            for d in 0..latent {
-                let (mean, ln_scale) = (encoded[place(2 * latent, d, event)].wide(), ln_scale(encoded, latent, d, event));
-                let draw = f64::from(workspace.draws[place(2 * latent, d, event)]);
-                places[place(latent + 1, d, event)] = T::of(mean + ln_scale.exp() * draw);
-                seen.bound -= 0.5 * (mean * mean + (2.0 * ln_scale).exp() - 1.0) - ln_scale;
-            }
-        }
-        workspace.decoder.draw(noise, step, 0);
-        workspace.decoder.forward(weights.mean, weights.variance);
+        let Workspace { encoder, decoder, codes, draws, signal, state, root, signs, buffer, encoder_gradient, gradient, curvature, .. } =
+            workspace;
+        self.inputs.fill(&posterior.units, rows, buffer, encoder.open(events));
+        codes.set(latent, encoder.forward(weights.encoder, None));
+        draws.resize(codes.mean.len(), 0.0);
+        noise.fill_normal(step, PLACES, draws);
+        let row = |array: &[f32], at: usize| -> [T; PANEL] { std::array::from_fn(|i| T::of(f64::from(array[at * PANEL + i]))) };
+        codes.draw(decoder.open(events), |panel, d| row(draws, panel * latent + d));
+        let mut bound = -codes.divergence(events);
+        decoder.draw(noise, step, 0);
+        decoder.forward(weights.mean, weights.variance);
+        let decoded = decoder.output();
         // The likelihood's slopes, curvatures and roots.
-        let size = panels(events) * outputs * PANEL;
-        for array in [&mut workspace.state, &mut workspace.root, &mut workspace.signal] {
+        for array in [&mut *signal, state, root] {
             array.clear();
-            array.resize(size, T::ZERO);
+            array.resize(decoded.len(), T::ZERO);
         }
-        let decoded = workspace.decoder.output();
+        signs.resize(decoded.len(), 0.0);
+        noise.fill_signs(step, SIGNS, signs);
+        numbers.add_ln_likelihoods(decoded, outputs, |_, ln| bound += ln);
+        numbers.slopes(decoded, outputs, FARTHEST, signal);
+        numbers.curvatures(outputs, signs, state, root);
+        let others: Vec<(usize, &Column)> = self.others().enumerate().collect();
         for event in 0..events {
-            for (index, column) in self.columns.iter().enumerate() {
+            for (index, column) in &others {
                 let value = column.value(&posterior.units, &posterior.texts, rows, event);
                 if value == Value::None {
                     continue;
                 }
                 let f = |k: usize| decoded[place(outputs, column.first + k, event)].wide();
                 let parameter = posterior.parameter(column);
-                seen.bound += column.ln_likelihood(value, parameter, f);
-                let chance = noise.uniform(step, SIGNS, (event * 2 * self.columns.len() + 2 * index) as u32);
-                let sign = noise.uniform(step, SIGNS, (event * 2 * self.columns.len() + 2 * index + 1) as u32);
-                let sign = if sign < 0.5 { -1.0 } else { 1.0 };
-                column.slopes(value, parameter, f, chance, |k, [slope, curvature, root]| {
+                bound += column.ln_likelihood(value, parameter, f);
+                let chance = noise.uniform(step, CHANCES, (event * self.columns.len() + index) as u32);
+                let sign = f64::from(signs[place(outputs, column.first, event)]);
+                column.slopes(value, parameter, f, chance, |k, [slope, curvature, of_it]| {
                     let at = place(outputs, column.first + k, event);
-                    workspace.signal[at] = T::of(slope);
-                    workspace.state[at] = T::of(curvature);
-                    workspace.root[at] = T::of(sign * root);
-                    if let Likelihood::Normal { .. } = column.likelihood {
-                        let gap = slope * parameter;
-                        let [count, sum] = &mut seen.residuals[column.rank];
-                        (*count, *sum) = (*count + 1.0, *sum + gap * gap);
-                    }
+                    (signal[at], state[at], root[at]) = (T::of(slope), T::of(curvature), T::of(sign * of_it));
                 });
             }
         }
         // Curvature first: gradients leave the signals that go on to the encoder.
-        workspace.decoder.output_signal().copy_from_slice(&workspace.root);
-        workspace.decoder.backward(weights.mean, None, Path::Means);
-        workspace.curvature.clear();
-        workspace.decoder.curvature(&mut workspace.curvature);
-        workspace.decoder.output_signal().copy_from_slice(&workspace.signal);
-        workspace.decoder.backward(weights.mean, weights.variance, Path::Whole);
-        workspace.gradient.clear();
-        workspace.decoder.gradient(&mut workspace.gradient);
-        workspace.decoder.input_signal(weights.mean, weights.variance, Path::Whole, &mut workspace.signal);
+        if at_last {
+            decoder.output_signal().copy_from_slice(root);
+            decoder.backward(weights.mean, None, Path::Means);
+            curvature.clear();
+            decoder.curvature(curvature);
+        }
+        let residuals = if at_last { numbers.residuals(outputs, signal) } else { Vec::new() };
+        decoder.output_signal().copy_from_slice(signal);
+        decoder.backward(weights.mean, weights.variance, Path::Whole);
+        if at_last {
+            gradient.clear();
+            decoder.gradient(gradient);
+        }
+        decoder.input_signal(weights.mean, weights.variance, Path::Whole, signal);
         // `∂/∂m = g − m` and `∂/∂ρ = g ε s − s² + 1`.
-        let mut backwards = vec![T::ZERO; panels(events) * 2 * latent * PANEL];
-        let encoded = workspace.encoder.output();
-        for event in 0..events {
+        let backwards = encoder.output_signal();
+        for panel in 0..panels(events) {
             for d in 0..latent {
-                let slope = workspace.signal[place(latent, d, event)].wide();
-                let (at, beside) = (place(2 * latent, d, event), place(2 * latent, latent + d, event));
-                let scale = ln_scale(encoded, latent, d, event).exp();
-                backwards[at] = T::of(slope - encoded[at].wide());
-                let free = (LN_SCALES.0..LN_SCALES.1).contains(&encoded[beside].wide());
-                if free {
-                    backwards[beside] = T::of(slope * f64::from(workspace.draws[at]) * scale - scale * scale + 1.0);
+                let here = (panel * latent + d) * PANEL;
+                let (of_mean, of_scale) = ((2 * panel * latent + d) * PANEL, ((2 * panel + 1) * latent + d) * PANEL);
+                for i in 0..PANEL {
+                    let there = if panel * PANEL + i < events { T::ONE } else { T::ZERO };
+                    let (slope, mean, scale) = (signal[here + i], codes.mean[here + i], codes.scale[here + i]);
+                    let draw = T::of(f64::from(draws[here + i]));
+                    backwards[of_mean + i] = there * (slope - mean);
+                    backwards[of_scale + i] = there * codes.free[here + i] * (slope * draw * scale - scale * scale + T::ONE);
                 }
             }
         }
-        workspace.encoder.output_signal().copy_from_slice(&backwards);
-        workspace.encoder.backward(weights.encoder, None, Path::Means);
-        workspace.encoder_gradient.clear();
-        workspace.encoder.gradient(&mut workspace.encoder_gradient);
-        seen
+        encoder.backward(weights.encoder, None, Path::Means);
+        encoder_gradient.clear();
+        encoder.gradient(encoder_gradient);
+        Seen { bound, residuals }
     }
 
     /// The site after a block.
@@ -178,9 +188,10 @@ impl Vae {
         let (mut optimiser, mut clipped, mut first) = (site.optimiser.clone(), false, None);
         let inner_steps = self.config.inner_steps as u64;
         let mut seen = Seen::default();
+        let numbers = Numbers::of(self, posterior, rows);
         for inner in 0..inner_steps {
             let weights = Weights { encoder: &encoder, mean: &posterior.mean, variance: Some(&posterior.variance) };
-            seen = self.look(posterior, &weights, rows, (&noise, step * inner_steps + inner), workspace);
+            seen = self.look(posterior, &weights, (rows, &numbers), (&noise, step * inner_steps + inner), inner + 1 == inner_steps, workspace);
             first.get_or_insert(seen.bound);
             if !seen.bound.is_finite() {
                 return Err(NotFinite { quantity: "the bound of the block".into() });
@@ -271,11 +282,6 @@ impl Vae {
         }
         sums
     }
-}
-
-/// ρ of dimension d, within its limits.
-fn ln_scale<T: Real>(encoded: &[T], latent: usize, d: usize, event: usize) -> f64 {
-    encoded[place(2 * latent, latent + d, event)].wide().clamp(LN_SCALES.0, LN_SCALES.1)
 }
 
 /// Moments of a column's cells; of a category only how many there are.

@@ -1,118 +1,95 @@
 //! Scores: the importance-weighted bound, and how much of it is the weights' uncertainty.
 
-use super::columns::{Likelihood, Value};
+use pulp::Arch;
+
+use super::columns::{Column, Likelihood, Value};
+use super::learn::Workspace;
+use super::numbers::{LIMIT, Numbers};
 use super::posterior::VaePosterior;
 use super::{SEED, Vae};
+use crate::dist::lanes::{LANES, Lanes, exp, ln};
 use crate::features::RowsView;
-use crate::inference::elbo::log_mean_exp;
-use crate::inference::layers::{PANEL, panels, place};
+use crate::inference::layers::{PANEL, Path, panels, place};
 use crate::models::Surprisal;
 use crate::noise::Noise;
 
-/// Numbers stay within ± this many standard deviations, so that their squares are numbers in single precision.
-const FARTHEST: f64 = 1e15;
-
-/// ρ stays within these: z is neither a point nor wider than a few of its prior's standard deviations.
-pub const LN_SCALES: (f64, f64) = (-8.0, 2.0);
-
 impl Vae {
-    /// Appends each row's surprisal, bounded from above by the importance-weighted bound. Its standard deviation is that of
-    /// `−ln p(x | m, θ_s)` over the draws of the weights, at the encoder's mean m of z.
+    /// Appends each row's surprisal, bounded from above by the importance-weighted bound. Its variance is that of `−ln p(x | m, θ)` over the
+    /// weights, at the encoder's mean m of z, by the delta method: `Σ (∂ ln p / ∂w)² Var w`.
     pub(super) fn surprisals(&self, posterior: &VaePosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         let (events, latent, samples) = (rows.len(), self.config.latent, self.config.samples);
         let mut workspace = self.workspace();
-        let workspace = &mut *workspace;
-        self.inputs.fill(&posterior.units, rows, &mut workspace.buffer, workspace.encoder.open(events));
-        let encoded = workspace.encoder.forward(&posterior.encoder, None);
-        let sampled = posterior.sampled(self);
-        let stride = panels(events) * (latent + 1) * PANEL;
+        let Workspace { encoder, decoder, codes, places, outputs, signal, buffer, .. } = &mut *workspace;
+        self.inputs.fill(&posterior.units, rows, buffer, encoder.open(events));
+        codes.set(latent, encoder.forward(&posterior.encoder, None));
+        let numbers = Numbers::of(self, posterior, rows);
+        let others: Vec<Value> = (0..events)
+            .flat_map(|event| self.others().map(move |column| column.value(&posterior.units, &posterior.texts, rows, event)))
+            .collect();
+
         let noise = Noise::new(!SEED);
-        let (numbers, others) = self.observe(posterior, rows);
-        let mut places = vec![0.0_f32; samples * stride];
-        let (mut outputs, mut at_mean) = (Vec::new(), Vec::new());
-        // [event][sample]: ln p(z) − ln q(z | x), then ln p(x | z, θ) with it.
-        let mut weights = vec![0.0; events * samples];
-        for s in 0..samples {
-            let draws: Vec<f64> = (0..latent).map(|d| noise.normal(s as u64, u32::MAX, d as u32)).collect();
-            for event in 0..events {
-                let mut weight = 0.0;
-                for (d, draw) in draws.iter().enumerate() {
-                    let mean = f64::from(encoded[place(2 * latent, d, event)]);
-                    let ln_scale = f64::from(encoded[place(2 * latent, latent + d, event)]).clamp(LN_SCALES.0, LN_SCALES.1);
-                    let z = mean + ln_scale.exp() * draw;
-                    weight += 0.5 * (draw * draw - z * z) + ln_scale;
-                    places[s * stride + place(latent + 1, d, event)] = z as f32;
-                }
-                places[s * stride + place(latent + 1, latent, event)] = 1.0;
-                weights[event * samples + s] = weight;
-            }
+        let draws: Vec<f32> = (0..samples * latent)
+            .map(|at| noise.normal((at / latent) as u64, u32::MAX, (at % latent) as u32) as f32)
+            .collect();
+        let stride = panels(events) * (latent + 1) * PANEL;
+        places.resize(samples * stride, 0.0);
+        for (places, draws) in places.chunks_exact_mut(stride.max(1)).zip(draws.chunks_exact(latent)) {
+            codes.draw(places, |_, d| [draws[d]; PANEL]);
+            places.chunks_exact_mut((latent + 1) * PANEL).for_each(|panel| panel[latent * PANEL..].fill(1.0));
         }
-        sampled.predict_each(&places, stride, events, &mut outputs);
-        for event in 0..events {
-            for d in 0..latent {
-                places[place(latent + 1, d, event)] = encoded[place(2 * latent, d, event)];
-            }
-        }
-        sampled.predict(&places[..stride], events, &mut at_mean);
+        posterior.sampled(self).predict_each(places, stride, events, outputs);
+        // ln p(x, z | θ) − ln q(z | x) of each event, `[sample]` in turn.
+        let mut weights: Vec<Vec<f64>> = Vec::with_capacity(samples);
         let size = outputs.len() / samples;
-        let mut spread = vec![0.0; events * samples];
-        for s in 0..samples {
-            let part = s * size..(s + 1) * size;
-            self.add_ln_likelihoods(posterior, &numbers, &others, &outputs[part.clone()], |event, ln| {
-                weights[event * samples + s] += ln
-            });
-            self.add_ln_likelihoods(posterior, &numbers, &others, &at_mean[part], |event, ln| spread[event * samples + s] += ln);
+        for (s, draws) in draws.chunks_exact(latent).enumerate() {
+            let mut weight = codes.ln_ratios(&places[s * stride..(s + 1) * stride], draws);
+            weight.truncate(events);
+            self.add_ln_likelihoods(posterior, &numbers, &others, &outputs[s * size..(s + 1) * size], |event, ln| weight[event] += ln);
+            weights.push(weight);
         }
-        for (weights, spread) in weights.chunks_exact(samples).zip(spread.chunks_exact(samples)) {
-            let mean = spread.iter().sum::<f64>() / samples as f64;
-            let square: f64 = spread.iter().map(|ln| (ln - mean) * (ln - mean)).sum();
-            let sd = (square / (samples as f64 - 1.0).max(1.0)).sqrt();
-            surprisals.push(Surprisal { nats: -log_mean_exp(weights), sd });
+
+        codes.draw(decoder.open(events), |_, _| [0.0; PANEL]);
+        decoder.forward(&posterior.mean, None);
+        self.slopes(posterior, &numbers, &others, decoder.output(), signal);
+        decoder.output_signal().copy_from_slice(signal);
+        decoder.backward(&posterior.mean, None, Path::Means);
+        let variances = decoder.variance_along(&posterior.variance);
+        let found = log_mean_exp_each(&weights).into_iter().zip(variances);
+        surprisals.extend(found.map(|(ln, variance)| Surprisal { nats: -ln, sd: f64::from(variance).sqrt() }));
+    }
+
+    /// Writes `∂ ln p / ∂f` at outputs f.
+    fn slopes(&self, posterior: &VaePosterior, numbers: &Numbers<f32>, others: &[Value], outputs: &[f32], slopes: &mut Vec<f32>) {
+        let width = self.decoder.outputs();
+        slopes.clear();
+        slopes.resize(outputs.len(), 0.0);
+        numbers.slopes(outputs, width, LIMIT, slopes);
+        let rest: Vec<_> = self.others().collect();
+        for (event, values) in others.chunks_exact(rest.len().max(1)).enumerate() {
+            for (column, value) in rest.iter().zip(values) {
+                let at = |k: usize| place(width, column.first + k, event);
+                let f = |k: usize| f64::from(outputs[at(k)]);
+                column.slopes(*value, posterior.parameter(column), f, 0.5, |k, [slope, ..]| slopes[at(k)] = slope as f32);
+            }
         }
     }
 
-    /// What there is of rows: numbers for vector lanes, and everything else by event.
-    fn observe(&self, posterior: &VaePosterior, rows: RowsView<'_>) -> (Numbers, Vec<Value>) {
-        let mut numbers = Numbers::default();
-        for column in &self.columns {
-            if let Likelihood::Normal { .. } = column.likelihood {
-                let variance = posterior.noise[column.rank];
-                numbers.outputs.push(column.first);
-                numbers.half_precision.push((0.5 / variance) as f32);
-                numbers.constant.push(-0.5 * (variance.ln() + crate::dist::special::LN_TAU));
-            }
-        }
-        let count = numbers.outputs.len();
-        numbers.values = vec![0.0; panels(rows.len()) * count * PANEL];
-        numbers.there = numbers.values.clone();
-        let mut others = Vec::with_capacity(rows.len() * (self.columns.len() - count));
-        for event in 0..rows.len() {
-            for column in &self.columns {
-                match (column.likelihood, column.value(&posterior.units, &posterior.texts, rows, event)) {
-                    (Likelihood::Normal { .. }, Value::Number(x)) => {
-                        numbers.values[place(count, column.rank, event)] = x.clamp(-FARTHEST, FARTHEST) as f32;
-                        numbers.there[place(count, column.rank, event)] = 1.0;
-                    }
-                    (Likelihood::Normal { .. }, _) => {}
-                    (_, value) => others.push(value),
-                }
-            }
-        }
-        numbers.events = rows.len();
-        (numbers, others)
+    /// Columns that are no numbers.
+    pub(super) fn others(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| !matches!(column.likelihood, Likelihood::Normal { .. }))
     }
 
     /// Hands `ln p(x | f)` of each event to `add`, for outputs f `[panel][output][PANEL]`.
     fn add_ln_likelihoods(
         &self,
         posterior: &VaePosterior,
-        numbers: &Numbers,
+        numbers: &Numbers<f32>,
         others: &[Value],
         outputs: &[f32],
         mut add: impl FnMut(usize, f64),
     ) {
         numbers.add_ln_likelihoods(outputs, self.decoder.outputs(), &mut add);
-        let rest: Vec<_> = self.columns.iter().filter(|column| !matches!(column.likelihood, Likelihood::Normal { .. })).collect();
+        let rest: Vec<_> = self.others().collect();
         if rest.is_empty() {
             return;
         }
@@ -126,42 +103,36 @@ impl Vae {
     }
 }
 
-/// Number columns of a block, for vector lanes.
-#[derive(Debug, Default)]
-struct Numbers {
-    events: usize,
-    /// Each number's output.
-    outputs: Vec<usize>,
-    /// `1 / 2s²` and `−½ ln 2π s²`.
-    half_precision: Vec<f32>,
-    constant: Vec<f64>,
-    /// `[panel][number][PANEL]`: values in standard units, and 1 where there is one.
-    values: Vec<f32>,
-    there: Vec<f32>,
-}
-
-impl Numbers {
-    fn add_ln_likelihoods(&self, outputs: &[f32], width: usize, add: &mut impl FnMut(usize, f64)) {
-        let count = self.outputs.len();
-        for panel in 0..panels(self.events) {
-            let mut squares = [0.0_f32; PANEL];
-            let mut constants = [0.0_f32; PANEL];
-            for (number, output) in self.outputs.iter().enumerate() {
-                let at = (panel * count + number) * PANEL;
-                let values: &[f32; PANEL] = self.values[at..at + PANEL].try_into().expect("a panel");
-                let there: &[f32; PANEL] = self.there[at..at + PANEL].try_into().expect("a panel");
-                let f = (panel * width + output) * PANEL;
-                let f: &[f32; PANEL] = outputs[f..f + PANEL].try_into().expect("a panel");
-                let (weight, constant) = (self.half_precision[number], self.constant[number] as f32);
-                for i in 0..PANEL {
-                    let gap = values[i] - f[i];
-                    squares[i] += weight * there[i] * gap * gap;
-                    constants[i] += constant * there[i];
+/// `ln mean_s exp(weights[s][event])` of each event.
+fn log_mean_exp_each(weights: &[Vec<f64>]) -> Vec<f64> {
+    Arch::new().dispatch(|| {
+        let (events, count) = (weights[0].len(), (weights.len() as f64).ln());
+        let mut out = Vec::with_capacity(events.next_multiple_of(LANES));
+        for first in (0..events).step_by(LANES) {
+            // Beyond the last event anything will do.
+            let lanes = |weights: &[f64]| std::array::from_fn(|i| weights[(first + i).min(events - 1)]);
+            let mut most: Lanes = [f64::NEG_INFINITY; LANES];
+            for weights in weights {
+                let weights: Lanes = lanes(weights);
+                for i in 0..LANES {
+                    most[i] = if weights[i] > most[i] { weights[i] } else { most[i] };
                 }
             }
-            for i in 0..PANEL.min(self.events - panel * PANEL) {
-                add(panel * PANEL + i, f64::from(constants[i]) - f64::from(squares[i]));
+            let mut sum: Lanes = [0.0; LANES];
+            for weights in weights {
+                let mut ratio: Lanes = lanes(weights);
+                for i in 0..LANES {
+                    ratio[i] -= most[i];
+                }
+                let ratio = exp(ratio);
+                for i in 0..LANES {
+                    sum[i] += ratio[i];
+                }
             }
+            let sum = ln(sum);
+            out.extend((0..LANES).map(|i| most[i] + sum[i] - count));
         }
-    }
+        out.truncate(events);
+        out
+    })
 }

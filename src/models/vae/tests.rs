@@ -70,10 +70,11 @@ fn gradients_are_what_differences_say() {
     };
     let variance = weights(&posterior.normal.variance, &vae.decoder);
     let mut workspace = Workspace::<f64>::new(&vae.encoder, &vae.decoder);
+    let numbers = super::numbers::Numbers::of(&vae, &posterior, rows);
     let mut look = |encoder: &[f64], mean: &[f64]| {
         let (encoder, mean) = (weights(encoder, &vae.encoder), weights(mean, &vae.decoder));
         let at = Weights { encoder: &encoder, mean: &mean, variance: Some(&variance) };
-        let bound = vae.look(&posterior, &at, rows, noise, &mut workspace).bound;
+        let bound = vae.look(&posterior, &at, (rows, &numbers), noise, true, &mut workspace).bound;
         let flat = |of: &Parameters<f64>| of.flat().collect::<Vec<_>>();
         (bound, flat(&workspace.encoder_gradient), flat(&workspace.gradient))
     };

@@ -1,0 +1,167 @@
+//! A block's number columns, which are normal given the decoder's outputs: what most streams are made of, so they go by panels.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::Vae;
+use super::columns::{Likelihood, Value};
+use super::posterior::VaePosterior;
+use crate::dist::special::LN_TAU;
+use crate::features::RowsView;
+use crate::inference::layers::{PANEL, Real, panels, place};
+
+/// Numbers stay within ± this many standard deviations, so that their squares are numbers in single precision.
+pub const LIMIT: f64 = 1e15;
+
+/// Number columns of a block.
+#[derive(Debug, Default)]
+pub struct Numbers<T> {
+    events: usize,
+    /// Each number's output.
+    outputs: Vec<usize>,
+    /// `1/s²`.
+    precision: Vec<T>,
+    /// `−½ ln 2π s²`.
+    constant: Vec<T>,
+    /// `[panel][number][PANEL]`: values in standard units, and 1 where there is one.
+    values: Vec<T>,
+    there: Vec<T>,
+}
+
+impl<T: Real> Numbers<T> {
+    /// Those of `rows`.
+    pub fn of(vae: &Vae, posterior: &VaePosterior, rows: RowsView<'_>) -> Self {
+        let columns: Vec<_> =
+            vae.columns.iter().filter(|column| matches!(column.likelihood, Likelihood::Normal { .. })).collect();
+        let count = columns.len();
+        let values = vec![T::ZERO; panels(rows.len()) * count * PANEL];
+        let mut numbers = Self {
+            events: rows.len(),
+            outputs: columns.iter().map(|column| column.first).collect(),
+            precision: posterior.noise.iter().map(|variance| T::of(1.0 / variance)).collect(),
+            constant: posterior.noise.iter().map(|variance| T::of(-0.5 * (variance.ln() + LN_TAU))).collect(),
+            there: values.clone(),
+            values,
+        };
+        for event in 0..rows.len() {
+            for (rank, column) in columns.iter().enumerate() {
+                if let Value::Number(x) = column.value(&posterior.units, &posterior.texts, rows, event) {
+                    numbers.values[place(count, rank, event)] = T::of(x.clamp(-LIMIT, LIMIT));
+                    numbers.there[place(count, rank, event)] = T::ONE;
+                }
+            }
+        }
+        numbers
+    }
+
+    /// Hands `Σ ln N(x; f, s²)` over the numbers of each event to `add`, for outputs f `[panel][width][PANEL]`.
+    pub fn add_ln_likelihoods(&self, outputs: &[T], width: usize, mut add: impl FnMut(usize, f64)) {
+        for (panel, sums) in Arch::new().dispatch(LnLikelihoods { numbers: self, outputs, width }).iter().enumerate() {
+            (0..PANEL.min(self.events - panel * PANEL)).for_each(|i| add(panel * PANEL + i, sums[i].wide()));
+        }
+    }
+
+    /// Writes `∂ ln p / ∂f` at outputs f, both `[panel][width][PANEL]`, where values pull like those `farthest` standard deviations away at
+    /// most.
+    pub fn slopes(&self, outputs: &[T], width: usize, farthest: f64, slopes: &mut [T]) {
+        Arch::new().dispatch(WriteSlopes { numbers: self, outputs, width, farthest: T::of(farthest), slopes });
+    }
+
+    /// Writes `−∂² ln p / ∂f²`, and a root of it with the sign of `signs`; all `[panel][width][PANEL]`.
+    pub fn curvatures(&self, width: usize, signs: &[f32], curvatures: &mut [T], roots: &mut [T]) {
+        Arch::new().dispatch(|| {
+            for panel in 0..panels(self.events) {
+                for (number, column) in self.outputs.iter().enumerate() {
+                    let (there, at) = (row(&self.there, panel * self.outputs.len() + number), panel * width + column);
+                    let (precision, root) = (self.precision[number], self.precision[number].sqrt());
+                    let (curvatures, roots) = (row_mut(curvatures, at), row_mut(roots, at));
+                    for (i, sign) in row(signs, at).iter().enumerate() {
+                        curvatures[i] = precision * there[i];
+                        roots[i] = T::of(f64::from(*sign)) * root * there[i];
+                    }
+                }
+            }
+        });
+    }
+
+    /// How often each number was there, and the sum of its `(x − f)²`, from its slopes.
+    pub fn residuals(&self, width: usize, slopes: &[T]) -> Vec<[f64; 2]> {
+        let one = |(number, column): (usize, &usize)| {
+            let panels = 0..panels(self.events);
+            let there = panels.clone().flat_map(|panel| row(&self.there, panel * self.outputs.len() + number));
+            let slopes = panels.flat_map(|panel| row(slopes, panel * width + column));
+            let square: f64 = slopes.map(|slope| slope.wide() * slope.wide()).sum();
+            [there.map(|there| there.wide()).sum(), square / self.precision[number].wide().powi(2)]
+        };
+        self.outputs.iter().enumerate().map(one).collect()
+    }
+}
+
+/// A panel's row.
+#[inline(always)]
+fn row<T>(array: &[T], index: usize) -> &[T; PANEL] {
+    array[index * PANEL..(index + 1) * PANEL].try_into().expect("a panel")
+}
+
+/// A panel's row.
+#[inline(always)]
+fn row_mut<T>(array: &mut [T], index: usize) -> &mut [T; PANEL] {
+    (&mut array[index * PANEL..(index + 1) * PANEL]).try_into().expect("a panel")
+}
+
+struct LnLikelihoods<'a, T> {
+    numbers: &'a Numbers<T>,
+    outputs: &'a [T],
+    width: usize,
+}
+
+impl<T: Real> WithSimd for LnLikelihoods<'_, T> {
+    type Output = Vec<[T; PANEL]>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<[T; PANEL]> {
+        let Self { numbers: Numbers { events, outputs: columns, precision, constant, values, there }, outputs, width } = self;
+        let (count, half) = (columns.len(), T::of(0.5));
+        let mut sums = vec![[T::ZERO; PANEL]; panels(*events)];
+        for (panel, sums) in sums.iter_mut().enumerate() {
+            for (number, column) in columns.iter().enumerate() {
+                let (values, there) = (row(values, panel * count + number), row(there, panel * count + number));
+                let f = row(outputs, panel * width + column);
+                let (half_precision, constant) = (half * precision[number], constant[number]);
+                for i in 0..PANEL {
+                    let gap = values[i] - f[i];
+                    sums[i] += there[i] * (constant - half_precision * gap * gap);
+                }
+            }
+        }
+        sums
+    }
+}
+
+struct WriteSlopes<'a, T> {
+    numbers: &'a Numbers<T>,
+    outputs: &'a [T],
+    width: usize,
+    farthest: T,
+    slopes: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for WriteSlopes<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { numbers: Numbers { events, outputs: columns, precision, values, there, .. }, outputs, width, farthest, slopes } = self;
+        for panel in 0..panels(*events) {
+            for (number, column) in columns.iter().enumerate() {
+                let at = panel * columns.len() + number;
+                let (values, there, precision) = (row(values, at), row(there, at), precision[number]);
+                let (f, slopes) = (row(outputs, panel * width + column), row_mut(slopes, panel * width + column));
+                for i in 0..PANEL {
+                    let value = if values[i] > farthest { farthest } else { values[i] };
+                    let value = if value < -farthest { -farthest } else { value };
+                    slopes[i] = precision * there[i] * (value - f[i]);
+                }
+            }
+        }
+    }
+}
