@@ -333,7 +333,7 @@ pub struct VaeConfig {
     /// Draws that a score is the mean of, 1 to 1024. Default: 16.
     #[serde(deserialize_with = "values::whole::<_, 1, 1024>")]
     pub samples: usize,
-    /// Steps of the encoder a block, 1 to 1024. Default: 4.
+    /// Sweeps over a block in which the encoder learns, 1 to 1024. Default: 3.
     #[serde(deserialize_with = "values::whole::<_, 1, 1024>")]
     pub inner_steps: usize,
     /// Learning rate of the encoder (Adam). Above 0. Default: 0.003.

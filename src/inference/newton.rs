@@ -224,11 +224,14 @@ impl Newton {
         let Balance { floor, scale, .. } = self.balance(total.weight, events, noise);
         let mean = self.mean(prior, if own.weight > 0.0 { own } else { others });
         let mut variance = vec![0.0; mean.len()];
-        Arch::new().dispatch(|| {
-            for (variance, (precision, curvature)) in variance.iter_mut().zip(prior.precision.iter().zip(&total.curvature)) {
-                *variance = 1.0 / (precision + scale * (curvature + floor));
-            }
-        });
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (variance, (precision, curvature)) in variance.iter_mut().zip(prior.precision.iter().zip(&total.curvature)) {
+                    *variance = 1.0 / (precision + scale * (curvature + floor));
+                }
+            },
+        );
         let normal = Normal { mean, variance, own: own.clone(), total, noise, events };
         let finite = normal.mean.iter().chain(&normal.variance).all(|x| x.is_finite());
         if finite { Ok(normal) } else { Err(NotFinite { quantity: "a weight's posterior".into() }) }
@@ -271,22 +274,25 @@ impl Newton {
         let pull = normal.noise * fresh / (events + self.burn_in);
         // The metric without the block, and the gradient with the prior's.
         let count = prior.start.len();
-        let (mut old, mut gradient): (Vec<f64>, Vec<f64>) = (Vec::with_capacity(count), news.gradient.flat().collect());
-        let mut curvature: Vec<f64> = news.curvature.flat().collect();
-        Arch::new().dispatch(|| {
-            for i in 0..count {
-                let faded = normal.total.curvature[i] - (1.0 - keep) * site.curvature[i];
-                old.push(ridge * prior.precision[i] + floor + if faded > 0.0 { faded } else { 0.0 });
-                gradient[i] = weight * gradient[i] - pull * prior.precision[i] * normal.mean[i];
-                curvature[i] *= weight;
-            }
-        });
+        let (mut old, mut gradient): (Vec<f64>, Vec<f64>) = (Vec::with_capacity(count), news.gradient.flat());
+        let mut curvature: Vec<f64> = news.curvature.flat();
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for i in 0..count {
+                    let faded = normal.total.curvature[i] - (1.0 - keep) * site.curvature[i];
+                    old.push(ridge * prior.precision[i] + floor + if faded > 0.0 { faded } else { 0.0 });
+                    gradient[i] = weight * gradient[i] - pull * prior.precision[i] * normal.mean[i];
+                    curvature[i] *= weight;
+                }
+            },
+        );
         let mut clipped = !solve(self.iterations, T::of(weight), &old, &curvature, &gradient, scratch, product);
         let mut learnt = site.clone();
         learnt.weight = keep * site.weight + fresh;
         let steady = self.curvature * (normal.own.weight - site.weight + learnt.weight);
         let mut square = 0.0;
-        for (i, step) in scratch.step.flat().enumerate() {
+        for (i, step) in scratch.step.flat().into_iter().enumerate() {
             let longest = self.longest / prior.precision[i].sqrt();
             let change = step.clamp(-longest, longest);
             clipped |= change != step;

@@ -110,23 +110,33 @@ impl Optimiser {
         }
         let time = (state.steps + 1) as f64;
         let (mut at, mut first, mut second) = (parameters.to_vec(), state.first.clone(), state.second.clone());
+        let count = at.len();
         match self.method {
-            Method::Sgd { momentum } => Arch::new().dispatch(|| {
-                for i in 0..at.len() {
-                    let velocity = momentum * first[i].into() + shrink * gradient[i].into();
-                    (at[i], first[i]) = (T::round(at[i].into() - self.rate * velocity), T::round(velocity));
-                }
-            }),
-            Method::Adam { first_decay, second_decay, epsilon } => Arch::new().dispatch(|| {
-                let (of_mean, of_square) = (1.0 - first_decay.powf(time), 1.0 - second_decay.powf(time));
-                for i in 0..at.len() {
-                    let gradient = shrink * gradient[i].into();
-                    let mean = first_decay * first[i].into() + (1.0 - first_decay) * gradient;
-                    let square = second_decay * second[i].into() + (1.0 - second_decay) * gradient * gradient;
-                    let step = self.rate * (mean / of_mean) / ((square / of_square).sqrt() + epsilon);
-                    (at[i], first[i], second[i]) = (T::round(at[i].into() - step), T::round(mean), T::round(square));
-                }
-            }),
+            Method::Sgd { momentum } => Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    let (at, first, gradient) = (&mut at[..count], &mut first[..count], &gradient[..count]);
+                    for i in 0..count {
+                        let velocity = momentum * first[i].into() + shrink * gradient[i].into();
+                        (at[i], first[i]) = (T::round(at[i].into() - self.rate * velocity), T::round(velocity));
+                    }
+                },
+            ),
+            Method::Adam { first_decay, second_decay, epsilon } => Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    let (rate, of_square) = (self.rate / (1.0 - first_decay.powf(time)), 1.0 / (1.0 - second_decay.powf(time)));
+                    let (at, gradient) = (&mut at[..count], &gradient[..count]);
+                    let (first, second) = (&mut first[..count], &mut second[..count]);
+                    for i in 0..count {
+                        let gradient = shrink * gradient[i].into();
+                        let mean = first_decay * first[i].into() + (1.0 - first_decay) * gradient;
+                        let square = second_decay * second[i].into() + (1.0 - second_decay) * gradient * gradient;
+                        let step = rate * mean / ((square * of_square).sqrt() + epsilon);
+                        (at[i], first[i], second[i]) = (T::round(at[i].into() - step), T::round(mean), T::round(square));
+                    }
+                },
+            ),
         }
         let finite = |numbers: &[T]| numbers.iter().fold(true, |all, number| all & (*number).into().is_finite());
         if !(finite(&at) && finite(&first) && finite(&second)) {

@@ -51,7 +51,7 @@ pub struct VaeConfig {
     pub hidden: Vec<usize>,
     /// Draws of z and of the weights that a score is the mean of.
     pub samples: usize,
-    /// Steps of the encoder a block.
+    /// Sweeps over a block in which the encoder learns: all but the last in parts of 64 events, with a step for each.
     pub inner_steps: usize,
     /// How the decoder learns.
     pub rule: Newton,
@@ -67,7 +67,7 @@ impl Default for VaeConfig {
             latent: 8,
             hidden: vec![64],
             samples: 16,
-            inner_steps: 4,
+            inner_steps: 3,
             rule: Newton { curvature: 0.1, ..Newton::default() },
             encoder: Optimiser { method: Method::ADAM, rate: 0.003, greatest_norm: 100.0 },
             standards: BTreeMap::new(),

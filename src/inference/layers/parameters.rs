@@ -44,12 +44,14 @@ impl<T: Real> Parameters<T> {
         }
     }
 
-    /// Row by row, as in [`Parameters::set`].
-    pub fn flat(&self) -> impl Iterator<Item = f64> + '_ {
-        self.layers.iter().enumerate().flat_map(|(index, layer)| {
+    /// Layer by layer, row by row, as in [`Parameters::set`].
+    pub fn flat(&self) -> Vec<f64> {
+        let mut flat = Vec::with_capacity(self.shape.parameters());
+        for (index, layer) in self.layers.iter().enumerate() {
             let (_, columns) = self.shape.layer(index);
-            layer.chunks_exact(pitch(columns)).flat_map(move |row| row[..columns].iter().map(|value| value.wide()))
-        })
+            layer.chunks_exact(pitch(columns)).for_each(|row| flat.extend(row[..columns].iter().map(|value| value.wide())));
+        }
+        flat
     }
 
     /// Sets everything to 0.
@@ -59,28 +61,34 @@ impl<T: Real> Parameters<T> {
 
     /// `self ← f(self, others)`, weight by weight.
     pub fn combine<const N: usize>(&mut self, others: [&Self; N], f: impl Fn(T, [T; N]) -> T) {
-        Arch::new().dispatch(|| {
-            for (index, layer) in self.layers.iter_mut().enumerate() {
-                let others = others.map(|other| &other.layers[index][..layer.len()]);
-                for i in 0..layer.len() {
-                    layer[i] = f(layer[i], others.map(|other| other[i]));
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (index, layer) in self.layers.iter_mut().enumerate() {
+                    let others = others.map(|other| &other.layers[index][..layer.len()]);
+                    for i in 0..layer.len() {
+                        layer[i] = f(layer[i], others.map(|other| other[i]));
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 
     /// `Σ x y`, added up in double precision.
     pub fn dot(&self, other: &Self) -> f64 {
-        Arch::new().dispatch(|| {
-            let mut sums = [0.0; PITCH];
-            for (ours, theirs) in self.layers.iter().zip(&other.layers) {
-                for (ours, theirs) in ours.as_chunks::<PITCH>().0.iter().zip(theirs.as_chunks::<PITCH>().0) {
-                    for i in 0..PITCH {
-                        sums[i] += ours[i].wide() * theirs[i].wide();
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                let mut sums = [0.0; PITCH];
+                for (ours, theirs) in self.layers.iter().zip(&other.layers) {
+                    for (ours, theirs) in ours.as_chunks::<PITCH>().0.iter().zip(theirs.as_chunks::<PITCH>().0) {
+                        for i in 0..PITCH {
+                            sums[i] += ours[i].wide() * theirs[i].wide();
+                        }
                     }
                 }
-            }
-            sums.iter().sum()
-        })
+                sums.iter().sum()
+            },
+        )
     }
 }

@@ -45,16 +45,19 @@ impl<T: Real> Sampled<T> {
 
     /// Sets each θ_s by the posterior's means and standard deviations.
     pub fn set(&mut self, mean: &Parameters<T>, deviation: &Parameters<T>) {
-        Arch::new().dispatch(|| {
-            for (weights, draws) in self.weights.iter_mut().zip(&self.draws) {
-                let layers = weights.layers.iter_mut().zip(draws).zip(mean.layers.iter().zip(&deviation.layers));
-                for ((weights, draws), (mean, deviation)) in layers {
-                    for (((weight, draw), mean), deviation) in weights.iter_mut().zip(draws).zip(mean).zip(deviation) {
-                        *weight = *mean + *deviation * T::of(f64::from(*draw));
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (weights, draws) in self.weights.iter_mut().zip(&self.draws) {
+                    let layers = weights.layers.iter_mut().zip(draws).zip(mean.layers.iter().zip(&deviation.layers));
+                    for ((weights, draws), (mean, deviation)) in layers {
+                        for (((weight, draw), mean), deviation) in weights.iter_mut().zip(draws).zip(mean).zip(deviation) {
+                            *weight = *mean + *deviation * T::of(f64::from(*draw));
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     }
 
     /// Writes the outputs `[sample][panel][output][PANEL]` for `inputs` `[panel][input + 1][PANEL]` of `events` events.

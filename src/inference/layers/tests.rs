@@ -147,7 +147,7 @@ fn signals_are_derivatives() {
         pass.gradient(&mut gradient);
         let mut variance = Parameters::zeros(&case.shape);
         pass.variance_gradient(&mut variance);
-        for (at, (mean, variance)) in gradient.flat().zip(variance.flat()).enumerate() {
+        for (at, (mean, variance)) in gradient.flat().into_iter().zip(variance.flat()).enumerate() {
             let value = |mean: &[f64]| case.value(&case.outputs(mean, &case.variance, &case.inputs));
             assert_close(mean, difference(value, &case.mean, at), 1e-6);
             let value = |variance: &[f64]| case.value(&case.outputs(&case.mean, variance, &case.inputs));
@@ -188,7 +188,7 @@ fn curvature_and_tangents_are_those_of_the_jacobian() {
         };
         let mut curvature = Parameters::zeros(&case.shape);
         pass.curvature(&mut curvature);
-        for (found, column) in curvature.flat().zip(&jacobian) {
+        for (found, column) in curvature.flat().into_iter().zip(&jacobian) {
             let events = column.chunks(outputs).zip(signal.chunks(outputs));
             let expected = events.map(|(j, s)| j.iter().zip(s).map(|(j, s)| j * s).sum::<f64>().powi(2)).sum();
             assert_close(found, expected, 1e-6);
@@ -210,7 +210,7 @@ fn single_precision_says_the_same() {
                 let mut sum = Parameters::zeros(&case.shape);
                 pass.gradient(&mut sum);
                 pass.curvature(&mut sum);
-                sum.flat().collect()
+                sum.flat()
             }
             if precise { sums::<f64>(&case) } else { sums::<f32>(&case) }
         };

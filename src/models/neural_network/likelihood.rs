@@ -178,66 +178,69 @@ impl Likelihood {
         let StudentNoise { dof, square_scale } = noise;
         let peak = ln_gamma_half_step(0.5 * dof) - 0.5 * (dof * square_scale * std::f64::consts::PI).ln();
         let mut logs = vec![[0.0; LANES]; samples];
-        pulp::Arch::new().dispatch(|| {
-            for start in (0..events).step_by(LANES) {
-                let mut y = [0.0; LANES];
-                let within = LANES.min(events - start);
-                y[..within].copy_from_slice(&targets[start..start + within]);
-                for (sample, log) in outputs.chunks_exact(whole).zip(logs.iter_mut()) {
-                    let unit = |k: usize| -> Lanes {
-                        let at = place(units, k, start);
-                        std::array::from_fn(|i| f64::from(sample[at + i]))
-                    };
-                    *log = match self {
-                        Self::Normal => {
-                            let f = unit(0);
-                            let inverse = 1.0 / (dof * square_scale);
-                            let factor = lanes::ln(std::array::from_fn(|i| {
-                                let gap = (y[i] - f[i]).clamp(-1e150, 1e150);
-                                1.0 + gap * gap * inverse
-                            }));
-                            factor.map(|ln| peak - 0.5 * (dof + 1.0) * ln)
-                        }
-                        Self::Scaled => {
-                            let (f, g) = (unit(0), unit(1).map(|g| g.clamp(-WIDEST, WIDEST)));
-                            let inverse = lanes::exp(g.map(|g| -g));
-                            std::array::from_fn(|i| {
-                                let gap = ((y[i] - f[i]) * inverse[i]).clamp(-1e150, 1e150);
-                                -0.5 * (gap * gap + LN_TAU) - g[i]
-                            })
-                        }
-                        Self::Bernoulli => {
-                            let f = unit(0);
-                            let signed: Lanes = std::array::from_fn(|i| if y[i] > 0.5 { f[i] } else { -f[i] });
-                            let soft = lanes::ln(lanes::exp(signed.map(|f| -f.abs())).map(|decay| 1.0 + decay));
-                            std::array::from_fn(|i| signed[i].min(0.0) - soft[i])
-                        }
-                        Self::Softmax => {
-                            let (mut most, mut own) = ([f64::NEG_INFINITY; LANES], [0.0; LANES]);
-                            for k in 0..units {
-                                let f = unit(k);
-                                for i in 0..LANES {
-                                    most[i] = if f[i] > most[i] { f[i] } else { most[i] };
-                                    own[i] = if y[i] == k as f64 { f[i] } else { own[i] };
-                                }
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for start in (0..events).step_by(LANES) {
+                    let mut y = [0.0; LANES];
+                    let within = LANES.min(events - start);
+                    y[..within].copy_from_slice(&targets[start..start + within]);
+                    for (sample, log) in outputs.chunks_exact(whole).zip(logs.iter_mut()) {
+                        let unit = |k: usize| -> Lanes {
+                            let at = place(units, k, start);
+                            std::array::from_fn(|i| f64::from(sample[at + i]))
+                        };
+                        *log = match self {
+                            Self::Normal => {
+                                let f = unit(0);
+                                let inverse = 1.0 / (dof * square_scale);
+                                let factor = lanes::ln(std::array::from_fn(|i| {
+                                    let gap = (y[i] - f[i]).clamp(-1e150, 1e150);
+                                    1.0 + gap * gap * inverse
+                                }));
+                                factor.map(|ln| peak - 0.5 * (dof + 1.0) * ln)
                             }
-                            let mut total = [0.0; LANES];
-                            for k in 0..units {
-                                let f = unit(k);
-                                let part = lanes::exp(std::array::from_fn(|i| f[i] - most[i]));
-                                for i in 0..LANES {
-                                    total[i] += part[i];
-                                }
+                            Self::Scaled => {
+                                let (f, g) = (unit(0), unit(1).map(|g| g.clamp(-WIDEST, WIDEST)));
+                                let inverse = lanes::exp(g.map(|g| -g));
+                                std::array::from_fn(|i| {
+                                    let gap = ((y[i] - f[i]) * inverse[i]).clamp(-1e150, 1e150);
+                                    -0.5 * (gap * gap + LN_TAU) - g[i]
+                                })
                             }
-                            let total = lanes::ln(total);
-                            std::array::from_fn(|i| own[i] - most[i] - total[i])
-                        }
-                    };
+                            Self::Bernoulli => {
+                                let f = unit(0);
+                                let signed: Lanes = std::array::from_fn(|i| if y[i] > 0.5 { f[i] } else { -f[i] });
+                                let soft = lanes::ln(lanes::exp(signed.map(|f| -f.abs())).map(|decay| 1.0 + decay));
+                                std::array::from_fn(|i| signed[i].min(0.0) - soft[i])
+                            }
+                            Self::Softmax => {
+                                let (mut most, mut own) = ([f64::NEG_INFINITY; LANES], [0.0; LANES]);
+                                for k in 0..units {
+                                    let f = unit(k);
+                                    for i in 0..LANES {
+                                        most[i] = if f[i] > most[i] { f[i] } else { most[i] };
+                                        own[i] = if y[i] == k as f64 { f[i] } else { own[i] };
+                                    }
+                                }
+                                let mut total = [0.0; LANES];
+                                for k in 0..units {
+                                    let f = unit(k);
+                                    let part = lanes::exp(std::array::from_fn(|i| f[i] - most[i]));
+                                    for i in 0..LANES {
+                                        total[i] += part[i];
+                                    }
+                                }
+                                let total = lanes::ln(total);
+                                std::array::from_fn(|i| own[i] - most[i] - total[i])
+                            }
+                        };
+                    }
+                    let scores = mean_and_deviation(&logs);
+                    surprisals.extend_from_slice(&scores[..within]);
                 }
-                let scores = mean_and_deviation(&logs);
-                surprisals.extend_from_slice(&scores[..within]);
-            }
-        });
+            },
+        );
     }
 }
 

@@ -14,6 +14,9 @@ use crate::models::mixture::statistics::Moments;
 use crate::models::{Block, Evidence, Learnt, NotFinite, Progress};
 use crate::noise::Noise;
 
+/// Events of a part.
+const PART: usize = 64;
+
 /// Streams of noise of a step, behind those of the layers.
 const PLACES: u32 = 1 << 16;
 /// See [`PLACES`].
@@ -95,8 +98,21 @@ impl Vae {
         workspace: &mut Workspace<T>,
     ) -> Seen {
         let (events, latent, outputs) = (rows.len(), self.config.latent, self.decoder.outputs());
-        let Workspace { encoder, decoder, codes, draws, signal, state, root, signs, buffer, encoder_gradient, gradient, curvature, .. } =
-            workspace;
+        let Workspace {
+            encoder,
+            decoder,
+            codes,
+            draws,
+            signal,
+            state,
+            root,
+            signs,
+            buffer,
+            encoder_gradient,
+            gradient,
+            curvature,
+            ..
+        } = workspace;
         self.inputs.fill(&posterior.units, rows, buffer, encoder.open(events));
         codes.set(latent, encoder.forward(weights.encoder, None));
         draws.resize(codes.mean.len(), 0.0);
@@ -185,18 +201,20 @@ impl Vae {
         let noise = Noise::new(SEED ^ (partition.0 as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         // The encoder descends from where all partitions' is; its partition's weight is that of its events.
         let (mut encoding, mut encoder) = (posterior.encoding.clone(), posterior.encoder.clone());
-        let (mut optimiser, mut clipped, mut first) = (site.optimiser.clone(), false, None);
-        let inner_steps = self.config.inner_steps as u64;
+        let (mut optimiser, mut clipped) = (site.optimiser.clone(), false);
         let mut seen = Seen::default();
-        let numbers = Numbers::of(self, posterior, rows);
-        for inner in 0..inner_steps {
+        let sweeps = self.config.inner_steps - 1;
+        let parts = (0..sweeps).flat_map(|_| (0..rows.len()).step_by(PART)).map(|at| (at, PART.min(rows.len() - at)));
+        for (index, (at, len)) in parts.chain([(0, rows.len())]).enumerate() {
+            let part = rows.slice(at..at + len);
+            let numbers = Numbers::of(self, posterior, part);
             let weights = Weights { encoder: &encoder, mean: &posterior.mean, variance: Some(&posterior.variance) };
-            seen = self.look(posterior, &weights, (rows, &numbers), (&noise, step * inner_steps + inner), inner + 1 == inner_steps, workspace);
-            first.get_or_insert(seen.bound);
+            let at_last = len == rows.len() && index + 1 == sweeps * rows.len().div_ceil(PART) + 1;
+            seen = self.look(posterior, &weights, (part, &numbers), (&noise, (step << 32) + index as u64), at_last, workspace);
             if !seen.bound.is_finite() {
                 return Err(NotFinite { quantity: "the bound of the block".into() });
             }
-            let descent: Vec<f64> = workspace.encoder_gradient.flat().map(|g| -g / events).collect();
+            let descent: Vec<f64> = workspace.encoder_gradient.flat().into_iter().map(|g| -g / len as f64).collect();
             clipped |= self.config.encoder.step(&mut optimiser, &mut encoding, &descent)?.clipped;
             encoder.set(&encoding);
         }
@@ -227,8 +245,11 @@ impl Vae {
         evidence.add(&sums);
         evidence.encoder = encoding.iter().map(|weight| weight * evidence.events).collect();
         evidence.optimiser = optimiser;
-        let progress =
-            Progress { expected_log_likelihood: first, step_norm: Some(moved.norm), clipped: moved.clipped || clipped };
+        let progress = Progress {
+            expected_log_likelihood: Some(seen.bound),
+            step_norm: Some(moved.norm),
+            clipped: moved.clipped || clipped,
+        };
         if evidence.is_finite() {
             Ok(Learnt { evidence, progress })
         } else {

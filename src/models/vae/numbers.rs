@@ -68,19 +68,22 @@ impl<T: Real> Numbers<T> {
 
     /// Writes `−∂² ln p / ∂f²`, and a root of it with the sign of `signs`; all `[panel][width][PANEL]`.
     pub fn curvatures(&self, width: usize, signs: &[f32], curvatures: &mut [T], roots: &mut [T]) {
-        Arch::new().dispatch(|| {
-            for panel in 0..panels(self.events) {
-                for (number, column) in self.outputs.iter().enumerate() {
-                    let (there, at) = (row(&self.there, panel * self.outputs.len() + number), panel * width + column);
-                    let (precision, root) = (self.precision[number], self.precision[number].sqrt());
-                    let (curvatures, roots) = (row_mut(curvatures, at), row_mut(roots, at));
-                    for (i, sign) in row(signs, at).iter().enumerate() {
-                        curvatures[i] = precision * there[i];
-                        roots[i] = T::of(f64::from(*sign)) * root * there[i];
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for panel in 0..panels(self.events) {
+                    for (number, column) in self.outputs.iter().enumerate() {
+                        let (there, at) = (row(&self.there, panel * self.outputs.len() + number), panel * width + column);
+                        let (precision, root) = (self.precision[number], self.precision[number].sqrt());
+                        let (curvatures, roots) = (row_mut(curvatures, at), row_mut(roots, at));
+                        for (i, sign) in row(signs, at).iter().enumerate() {
+                            curvatures[i] = precision * there[i];
+                            roots[i] = T::of(f64::from(*sign)) * root * there[i];
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     }
 
     /// How often each number was there, and the sum of its `(x − f)²`, from its slopes.
@@ -150,7 +153,13 @@ impl<T: Real> WithSimd for WriteSlopes<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { numbers: Numbers { events, outputs: columns, precision, values, there, .. }, outputs, width, farthest, slopes } = self;
+        let Self {
+            numbers: Numbers { events, outputs: columns, precision, values, there, .. },
+            outputs,
+            width,
+            farthest,
+            slopes,
+        } = self;
         for panel in 0..panels(*events) {
             for (number, column) in columns.iter().enumerate() {
                 let at = panel * columns.len() + number;

@@ -28,9 +28,8 @@ impl Vae {
             .collect();
 
         let noise = Noise::new(!SEED);
-        let draws: Vec<f32> = (0..samples * latent)
-            .map(|at| noise.normal((at / latent) as u64, u32::MAX, (at % latent) as u32) as f32)
-            .collect();
+        let draws: Vec<f32> =
+            (0..samples * latent).map(|at| noise.normal((at / latent) as u64, u32::MAX, (at % latent) as u32) as f32).collect();
         let stride = panels(events) * (latent + 1) * PANEL;
         places.resize(samples * stride, 0.0);
         for (places, draws) in places.chunks_exact_mut(stride.max(1)).zip(draws.chunks_exact(latent)) {
@@ -44,7 +43,9 @@ impl Vae {
         for (s, draws) in draws.chunks_exact(latent).enumerate() {
             let mut weight = codes.ln_ratios(&places[s * stride..(s + 1) * stride], draws);
             weight.truncate(events);
-            self.add_ln_likelihoods(posterior, &numbers, &others, &outputs[s * size..(s + 1) * size], |event, ln| weight[event] += ln);
+            self.add_ln_likelihoods(posterior, &numbers, &others, &outputs[s * size..(s + 1) * size], |event, ln| {
+                weight[event] += ln
+            });
             weights.push(weight);
         }
 
@@ -105,34 +106,37 @@ impl Vae {
 
 /// `ln mean_s exp(weights[s][event])` of each event.
 fn log_mean_exp_each(weights: &[Vec<f64>]) -> Vec<f64> {
-    Arch::new().dispatch(|| {
-        let (events, count) = (weights[0].len(), (weights.len() as f64).ln());
-        let mut out = Vec::with_capacity(events.next_multiple_of(LANES));
-        for first in (0..events).step_by(LANES) {
-            // Beyond the last event anything will do.
-            let lanes = |weights: &[f64]| std::array::from_fn(|i| weights[(first + i).min(events - 1)]);
-            let mut most: Lanes = [f64::NEG_INFINITY; LANES];
-            for weights in weights {
-                let weights: Lanes = lanes(weights);
-                for i in 0..LANES {
-                    most[i] = if weights[i] > most[i] { weights[i] } else { most[i] };
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let (events, count) = (weights[0].len(), (weights.len() as f64).ln());
+            let mut out = Vec::with_capacity(events.next_multiple_of(LANES));
+            for first in (0..events).step_by(LANES) {
+                // Beyond the last event anything will do.
+                let lanes = |weights: &[f64]| std::array::from_fn(|i| weights[(first + i).min(events - 1)]);
+                let mut most: Lanes = [f64::NEG_INFINITY; LANES];
+                for weights in weights {
+                    let weights: Lanes = lanes(weights);
+                    for i in 0..LANES {
+                        most[i] = if weights[i] > most[i] { weights[i] } else { most[i] };
+                    }
                 }
+                let mut sum: Lanes = [0.0; LANES];
+                for weights in weights {
+                    let mut ratio: Lanes = lanes(weights);
+                    for i in 0..LANES {
+                        ratio[i] -= most[i];
+                    }
+                    let ratio = exp(ratio);
+                    for i in 0..LANES {
+                        sum[i] += ratio[i];
+                    }
+                }
+                let sum = ln(sum);
+                out.extend((0..LANES).map(|i| most[i] + sum[i] - count));
             }
-            let mut sum: Lanes = [0.0; LANES];
-            for weights in weights {
-                let mut ratio: Lanes = lanes(weights);
-                for i in 0..LANES {
-                    ratio[i] -= most[i];
-                }
-                let ratio = exp(ratio);
-                for i in 0..LANES {
-                    sum[i] += ratio[i];
-                }
-            }
-            let sum = ln(sum);
-            out.extend((0..LANES).map(|i| most[i] + sum[i] - count));
-        }
-        out.truncate(events);
-        out
-    })
+            out.truncate(events);
+            out
+        },
+    )
 }

@@ -75,8 +75,7 @@ fn gradients_are_what_differences_say() {
         let (encoder, mean) = (weights(encoder, &vae.encoder), weights(mean, &vae.decoder));
         let at = Weights { encoder: &encoder, mean: &mean, variance: Some(&variance) };
         let bound = vae.look(&posterior, &at, (rows, &numbers), noise, true, &mut workspace).bound;
-        let flat = |of: &Parameters<f64>| of.flat().collect::<Vec<_>>();
-        (bound, flat(&workspace.encoder_gradient), flat(&workspace.gradient))
+        (bound, workspace.encoder_gradient.flat(), workspace.gradient.flat())
     };
     let (encoder, mean) = (posterior.encoding.clone(), posterior.normal.mean.clone());
     let (_, of_encoder, of_decoder) = look(&encoder, &mean);
@@ -116,8 +115,7 @@ fn a_linear_autoencoder_reaches_the_evidence_of_probabilistic_principal_componen
     }
     let rows = Rows::from_cells(DIM, cells);
     let standards = (0..DIM).map(|d| (format!("c{d}"), Standard { location: 0.0, scale: 1.0 })).collect();
-    let encoder = Optimiser { rate: 0.01, ..VaeConfig::default().encoder };
-    let config = VaeConfig { latent: LATENT, hidden: vec![], standards, encoder, ..VaeConfig::default() };
+    let config = VaeConfig { latent: LATENT, hidden: vec![], standards, ..VaeConfig::default() };
     let vae = Vae::new(&schema(&[Kind::Number; DIM]), config).unwrap();
     let from = 70_000;
     let (_, bound) = prequential(&vae, &rows, 256, from);
