@@ -405,6 +405,7 @@ impl<M: Model> Engine<M> {
                 site.evidence = evidence;
                 site.calibrator = calibrator;
                 self.belief = belief;
+                refused.clipped += u64::from(progress.clipped);
                 self.progress = (progress, rows.len());
             }
             Err(cause) => {

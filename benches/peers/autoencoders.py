@@ -21,13 +21,13 @@ def dense(name, x, below, above):
 
 
 def encode(events):
-    hidden = jax.nn.relu(dense("encoder", events, COLUMNS, HIDDEN))
+    hidden = jax.nn.relu(dense("encoder", events, events.shape[1], HIDDEN))
     return dense("loc", hidden, HIDDEN, LATENT), jnp.exp(dense("ln_scale", hidden, HIDDEN, LATENT))
 
 
-def decode(z):
+def decode(z, columns):
     hidden = jax.nn.relu(dense("decoder", z, LATENT, HIDDEN))
-    return dense("out", hidden, HIDDEN, COLUMNS), jnp.exp(numpyro.param("ln_noise", jnp.zeros(COLUMNS)))
+    return dense("out", hidden, HIDDEN, columns), jnp.exp(numpyro.param("ln_noise", jnp.zeros(columns)))
 
 
 def numpyro_svi(rows, batch, rate=0.01):
@@ -37,7 +37,7 @@ def numpyro_svi(rows, batch, rate=0.01):
     def model(events):
         with numpyro.plate("events", len(events)), numpyro.handlers.scale(scale=1 / len(events)):
             z = numpyro.sample("z", dist.Normal(jnp.zeros((len(events), LATENT)), 1).to_event(1))
-            numpyro.sample("x", dist.Normal(*decode(z)).to_event(1), obs=events)
+            numpyro.sample("x", dist.Normal(*decode(z, events.shape[1])).to_event(1), obs=events)
 
     def guide(events):
         with numpyro.plate("events", len(events)), numpyro.handlers.scale(scale=1 / len(events)):
@@ -47,7 +47,7 @@ def numpyro_svi(rows, batch, rate=0.01):
         with numpyro.handlers.substitute(data=inference.get_params(state)):
             loc, scale = encode(events)
             z = loc + scale * jax.random.normal(key, (DRAWS, *loc.shape))
-            weights = dist.Normal(*decode(z)).log_prob(events).sum(-1) + dist.Normal(0, 1).log_prob(z).sum(-1)
+            weights = dist.Normal(*decode(z, events.shape[1])).log_prob(events).sum(-1) + dist.Normal(0, 1).log_prob(z).sum(-1)
             weights -= dist.Normal(loc, scale).log_prob(z).sum(-1)
         return logsumexp(weights, axis=0) - jnp.log(DRAWS)
 

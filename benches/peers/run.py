@@ -20,6 +20,7 @@ import files
 import measure
 import mixtures
 import networks
+import real
 import regressions
 import stream
 
@@ -60,6 +61,8 @@ def main():
     for name, peers in MODELS.items():
         if not arguments.only or arguments.only in name:
             results[name] = measure.compare(name.capitalize(), peers.peers(alone, rows), BATCHES, label)
+    if arguments.data and (not arguments.only or arguments.only in "real data"):
+        results["real data"] = real.real(alone, arguments.data.resolve(), arguments.rows)
     if arguments.data and not arguments.only:
         results["files"] = files.files(program, arguments.data.resolve(), arguments.rows)
     output = measure.ROOT / "target" / "peers.json"

@@ -87,7 +87,7 @@ pub fn backtest(
             surprisals.push(score.surprisal);
             scored(head.offset, score)?;
         }
-        if let Refused { events, cause: Some(cause) } = ready.refused() {
+        if let Refused { events, cause: Some(cause), .. } = ready.refused() {
             tracing::warn!(events, "rows scored but not learnt: {cause}");
         }
         ready.advance(false);

@@ -9,13 +9,15 @@ use super::{Engine, EngineError, Place, Score, Site};
 use crate::models::{Model, NotFinite};
 use crate::record::{Dead, Head, Offset, Partition, Run};
 
-/// Blocks that were scored and not learnt, because a number would not have been finite.
+/// Blocks that were scored and not learnt, because a number would not have been finite, and those that were learnt in part.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Refused {
-    /// Events of these blocks.
+    /// Events of the blocks not learnt.
     pub events: u64,
     /// Which number it was, in the last of them.
     pub cause: Option<NotFinite>,
+    /// Blocks whose step was cut to the greatest length allowed.
+    pub clipped: u64,
 }
 
 /// A run that was scored, in a step that is not yet final.

@@ -207,8 +207,12 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
             }
             .emit();
         }
-        if let Refused { events, cause: Some(cause) } = ready.refused() {
+        let Refused { events, cause, clipped } = ready.refused();
+        if let Some(cause) = cause {
             events::BlockRefused { events: *events, cause }.emit();
+        }
+        if *clipped > 0 {
+            events::StepsClipped { steps: *clipped }.emit();
         }
         if report.dead_letters > 0 {
             for reason in Reason::ALL {

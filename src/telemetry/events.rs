@@ -109,6 +109,21 @@ impl BlockRefused<'_> {
     }
 }
 
+/// Steps were cut to the greatest length allowed: their blocks moved the posterior by less than they asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct StepsClipped {
+    /// How many.
+    pub steps: u64,
+}
+
+impl StepsClipped {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        m::CLIPPED.add(self.steps);
+        debug!(steps = self.steps, "steps were cut to the greatest length allowed");
+    }
+}
+
 /// Records of one reason went to the dead letters, and were committed.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadLettersWritten {
@@ -413,6 +428,13 @@ mod tests {
                 "surprisal_mean_surprisal_nats 1.5",
                 "surprisal_step_norm 0.25",
             ],
+        );
+        check(
+            || StepsClipped { steps: 2 }.emit(),
+            "DEBUG",
+            "steps were cut to the greatest length allowed",
+            ("steps", 2.into()),
+            &["surprisal_clipped_steps_total 2"],
         );
         check(
             || TransactionCommitted { commit: Duration::from_millis(125) }.emit(),

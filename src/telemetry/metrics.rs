@@ -71,6 +71,11 @@ pub(super) const REFUSED: Metric = counter(
     Unit::Count,
     "Events scored but not learnt: their block would have made the posterior non-finite",
 );
+pub(super) const CLIPPED: Metric = counter(
+    "surprisal_clipped_steps_total",
+    Unit::Count,
+    "Steps that were cut to the greatest length allowed",
+);
 pub(super) const MISSED: Metric =
     counter("surprisal_missed_records_total", Unit::Count, "Records that retention deleted before they were scored, passed over");
 pub(super) const COMMITS: Metric = counter("surprisal_transaction_commits_total", Unit::Count, "Transactions committed");
@@ -117,12 +122,13 @@ pub(super) const END_TO_END: Metric = seconds(
 pub(super) const BUILD: Metric = gauge("surprisal_build_info", "Always 1; the label `version` says which program this is");
 
 /// All metrics.
-pub const ALL: [Metric; 26] = [
+pub const ALL: [Metric; 27] = [
     EVENTS,
     BATCHES,
     RECEIVED,
     DEAD_LETTERS,
     REFUSED,
+    CLIPPED,
     MISSED,
     COMMITS,
     ABORTS,
