@@ -71,11 +71,8 @@ pub(super) const REFUSED: Metric = counter(
     Unit::Count,
     "Events scored but not learnt: their block would have made the posterior non-finite",
 );
-pub(super) const CLIPPED: Metric = counter(
-    "surprisal_clipped_steps_total",
-    Unit::Count,
-    "Steps that were cut to the greatest length allowed",
-);
+pub(super) const CLIPPED: Metric =
+    counter("surprisal_clipped_steps_total", Unit::Count, "Steps that were cut to the greatest length allowed");
 pub(super) const MISSED: Metric =
     counter("surprisal_missed_records_total", Unit::Count, "Records that retention deleted before they were scored, passed over");
 pub(super) const COMMITS: Metric = counter("surprisal_transaction_commits_total", Unit::Count, "Transactions committed");

@@ -58,8 +58,9 @@ impl Likelihood {
         }
     }
 
-    /// Evaluates a block at `outputs` and writes `slope = ∂ ln p / ∂f` and `root`, with `E root rootᵀ = −∂² ln p / ∂f²` in expectation over
-    /// y (the Fisher matrix): exact for one output, by a drawn class or signs for several. All are `[panel][output][PANEL]`, and 0 beyond
+    /// Evaluates a block at `outputs` and writes `slope = ∂ ln p / ∂f` and `root`, with `E root rootᵀ` the curvature that [`curve`](Self::curve)
+    /// multiplies by: the Fisher matrix, of a boolean or class at the middle between p and y, so that an event that was not expected is not
+    /// taken for one that says nothing. Exact for one output, by a drawn class or signs for several. All are `[panel][output][PANEL]`, and 0 beyond
     /// the last event. A target is a number, 0 or 1, or a class.
     pub fn evaluate<T: Real>(
         self,
@@ -143,7 +144,7 @@ impl Likelihood {
         }
     }
 
-    /// Multiplies each event's `vector` `[panel][output][PANEL]` by `−∂² ln p / ∂f²`, in expectation over y, at the outputs evaluated last.
+    /// Multiplies each event's `vector` `[panel][output][PANEL]` by the curvature at the outputs evaluated last.
     pub fn curve<T: Real>(self, slopes: &Slopes<T>, events: usize, vector: &mut [T]) {
         let state = &slopes.state;
         match self {
@@ -270,4 +271,91 @@ fn mean_and_deviation(logs: &[Lanes]) -> [Surprisal; LANES] {
         let variance = (square[i] / count - mean * mean) * (count / (count - 1.0).max(1.0));
         Surprisal { nats: -(most[i] + total[i]), sd: variance.max(0.0).sqrt() }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dist::testing::{assert_close, normal};
+
+    const KINDS: [(Likelihood, usize); 4] =
+        [(Likelihood::Normal, 1), (Likelihood::Scaled, 2), (Likelihood::Bernoulli, 1), (Likelihood::Softmax, 4)];
+    const EVENTS: usize = 40;
+
+    fn targets(kind: Likelihood) -> Vec<f64> {
+        let target = |event: usize| match kind {
+            Likelihood::Normal | Likelihood::Scaled => normal(event as u64),
+            Likelihood::Bernoulli => (event % 2) as f64,
+            Likelihood::Softmax => (event % 4) as f64,
+        };
+        (0..EVENTS).map(target).collect()
+    }
+
+    /// Outputs of one panel more than there are events.
+    fn outputs(units: usize) -> Vec<f64> {
+        (0..panels(EVENTS) * units * PANEL).map(|at| 0.5 * normal(1_000 + at as u64)).collect()
+    }
+
+    #[test]
+    fn slopes_are_what_differences_say() {
+        for (kind, units) in KINDS {
+            let (targets, outputs) = (targets(kind), outputs(units));
+            let (mut slopes, mut slope, mut root) = (Slopes::default(), vec![0.0; outputs.len()], vec![0.0; outputs.len()]);
+            let mut evaluate = |outputs: &[f64]| {
+                kind.evaluate(outputs, &targets, (&Noise::new(1), 2, 3), &mut slopes, &mut slope, &mut root);
+                (slopes.log_likelihood, slope.clone())
+            };
+            let (_, found) = evaluate(&outputs);
+            const STEP: f64 = 1e-5;
+            for event in 0..EVENTS {
+                for unit in 0..units {
+                    let at = place(units, unit, event);
+                    let mut moved = |by: f64| {
+                        let mut outputs = outputs.clone();
+                        outputs[at] += by;
+                        evaluate(&outputs).0
+                    };
+                    assert_close(found[at], (moved(STEP) - moved(-STEP)) / (2.0 * STEP), 1e-6);
+                }
+            }
+            assert!(
+                found.iter().filter(|slope| **slope != 0.0).count() <= EVENTS * units,
+                "beyond the last event there is no signal"
+            );
+        }
+    }
+
+    /// `E root rootᵀ` over the draws is the curvature that products are taken with.
+    #[test]
+    fn roots_square_to_the_curvature() {
+        const DRAWS: u64 = 20_000;
+        for (kind, units) in KINDS {
+            let (targets, outputs) = (targets(kind), outputs(units));
+            let (mut slopes, mut slope, mut root) = (Slopes::default(), vec![0.0; outputs.len()], vec![0.0; outputs.len()]);
+            let mut sums = vec![0.0; 8 * units * units];
+            for draw in 0..DRAWS {
+                kind.evaluate(&outputs, &targets, (&Noise::new(1), draw, 3), &mut slopes, &mut slope, &mut root);
+                for (at, sum) in sums.iter_mut().enumerate() {
+                    let (event, one, other) = (at / units / units, at / units % units, at % units);
+                    *sum += root[place(units, one, event)] * root[place(units, other, event)] / DRAWS as f64;
+                }
+            }
+            for event in 0..8 {
+                let curved = |other: usize| {
+                    let mut vector: Vec<f64> = vec![0.0; outputs.len()];
+                    vector[place(units, other, event)] = 1.0;
+                    kind.curve(&slopes, EVENTS, &mut vector);
+                    (0..units).map(|one| vector[place(units, one, event)]).collect::<Vec<_>>()
+                };
+                let curvature: Vec<Vec<f64>> = (0..units).map(curved).collect();
+                for one in 0..units {
+                    for other in 0..units {
+                        let (found, expected) = (sums[(event * units + one) * units + other], curvature[one][other]);
+                        let scale = (curvature[one][one] * curvature[other][other]).sqrt();
+                        assert!((found - expected).abs() < 0.05 * scale, "{kind:?} {one} {other}: {found} {expected}");
+                    }
+                }
+            }
+        }
+    }
 }
