@@ -64,12 +64,28 @@ impl Inputs {
         Units { centre, inverse }
     }
 
-    /// Writes the inputs `[panel][input + 1][PANEL]` of all rows. `buffer` is scratch.
-    pub fn fill<T: Real>(&self, units: &Units, rows: RowsView<'_>, buffer: &mut Vec<f64>, inputs: &mut [T]) {
+    /// What each input is called.
+    pub fn name(&self, input: usize) -> String {
+        let names = self.design.names();
+        match self.gaps.iter().position(|gap| *gap == Some(input)) {
+            Some(number) => format!("{} missing", names[number]),
+            None => names[input].clone(),
+        }
+    }
+
+    /// Writes the inputs `[panel][input + 1][PANEL]` of the rows `which`, in this order. `buffer` is scratch.
+    pub fn fill<T: Real>(
+        &self,
+        units: &Units,
+        rows: RowsView<'_>,
+        which: impl IntoIterator<Item = usize>,
+        buffer: &mut Vec<f64>,
+        inputs: &mut [T],
+    ) {
         let width = self.count() + 1;
         buffer.resize(self.design.width(), 0.0);
-        for event in 0..rows.len() {
-            self.design.fill(rows, event, buffer);
+        for (event, row) in which.into_iter().enumerate() {
+            self.design.fill(rows, row, buffer);
             for (at, x) in buffer.iter().enumerate() {
                 if !x.is_nan() {
                     let z = if units.inverse[at] == 0.0 { 0.0 } else { (x - units.centre[at]) * units.inverse[at] };
@@ -81,23 +97,31 @@ impl Inputs {
         }
     }
 
-    /// The moments of each of the design's numbers over all rows.
-    pub fn moments(&self, rows: RowsView<'_>, buffer: &mut Vec<f64>) -> Vec<Moments> {
-        buffer.clear();
-        self.design.extend(rows, buffer);
+    /// The moments of each of the design's numbers over the rows `which`. `buffer` is scratch.
+    pub fn moments(
+        &self,
+        rows: RowsView<'_>,
+        which: impl ExactSizeIterator<Item = usize>,
+        buffer: &mut Vec<f64>,
+    ) -> Vec<Moments> {
         let width = self.design.width();
+        buffer.resize(which.len() * width, 0.0);
+        for (row, out) in which.zip(buffer.chunks_exact_mut(width)) {
+            self.design.fill(rows, row, out);
+        }
         let mut moments = vec![Moments::default(); width];
-        let cells = || buffer.chunks_exact(width.max(1));
-        for row in cells() {
-            for (moments, x) in moments.iter_mut().zip(row).filter(|(_, x)| !x.is_nan()) {
-                moments.count += 1.0;
-                moments.mean += x;
+        for row in buffer.chunks_exact(width) {
+            for (moments, x) in moments.iter_mut().zip(row) {
+                let there = if x.is_nan() { 0.0 } else { 1.0 };
+                moments.count += there;
+                moments.mean += if x.is_nan() { 0.0 } else { *x };
             }
         }
         moments.iter_mut().for_each(|m| m.mean /= m.count.max(1.0));
-        for row in cells() {
-            for (moments, x) in moments.iter_mut().zip(row).filter(|(_, x)| !x.is_nan()) {
-                moments.scatter += (x - moments.mean) * (x - moments.mean);
+        for row in buffer.chunks_exact(width) {
+            for (moments, x) in moments.iter_mut().zip(row) {
+                let gap = if x.is_nan() { 0.0 } else { x - moments.mean };
+                moments.scatter += gap * gap;
             }
         }
         moments

@@ -4,14 +4,14 @@
 //! has normal noise, whose variance is learnt or is an output of its own; a boolean is Bernoulli, a category softmax over the texts
 //! seen so far and "any other". The score is `−ln 1/S Σ_s p(y | x, θ_s)` over S fixed draws of the weights.
 //!
-//! Inputs are a [`Design`]'s numbers in standard units, 0 where missing, with an input more for each that can be missing. Units are
+//! Inputs are a [`Design`](crate::features::Design)'s numbers in standard units, 0 where missing, with an input more for each that can be missing. Units are
 //! evidence, in the data's own, and move as more is seen. An event without a target has no surprisal and teaches nothing.
 
 mod evidence;
-mod inputs;
 mod learn;
 mod likelihood;
 mod posterior;
+mod targets;
 mod words;
 
 use std::collections::BTreeMap;
@@ -19,17 +19,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::inputs::Inputs;
 use super::pool::{Loan, Pool};
 use crate::checkpoint::{CheckpointError, Tensor};
-use crate::features::{Column, Design, Kind, RowsView, Schema, Task};
+use crate::features::{Column, Kind, RowsView, Schema, Task};
 use crate::inference::layers::{Activation, Sampled, Shape};
 use crate::inference::newton::{Newton, Prior};
 use crate::models::vocabulary::Vocabulary;
 use crate::models::{Block, ColumnSummary, Learnt, Model, NotFinite, Part, Standard, Surprisal};
 use crate::noise::Noise;
-use inputs::Targets;
 use learn::Workspace;
 use likelihood::{Likelihood, StudentNoise};
+use targets::Targets;
 
 pub use evidence::NetworkEvidence;
 pub use posterior::NetworkPosterior;
@@ -135,11 +136,7 @@ enum Target {
 struct Layout {
     schema: Schema,
     task: Task,
-    design: Design,
-    /// Units of each of the design's numbers, if they are fixed.
-    fixed: Vec<Option<Standard>>,
-    /// Where the input stands that tells that one of the design's numbers is missing.
-    gaps: Vec<Option<usize>>,
+    inputs: Inputs,
     /// Cells of categories among the inputs.
     categories: Vec<usize>,
     target: Target,
@@ -161,8 +158,8 @@ impl Layout {
             (Kind::Category { capacity }, _) => (Target::Category { capacity }, Likelihood::Softmax),
             (other, _) => return Err(NetworkError::WrongTarget { column: name(), found: other.name() }),
         };
-        let design = Design::new(schema, task.inputs.iter().copied());
-        if design.width() == 0 || task.inputs.contains(&task.target) {
+        let inputs = Inputs::new(schema, &task.inputs, |name| config.standards.get(name).copied());
+        if inputs.width() == 0 || task.inputs.contains(&task.target) {
             return Err(NetworkError::NoInput { target: name() });
         }
         for (name, standard) in &config.standards {
@@ -175,31 +172,15 @@ impl Layout {
                 return Err(NetworkError::BadStandard { column: name.clone(), location, scale });
             }
         }
-        let (mut fixed, mut gaps, mut categories) = (Vec::new(), Vec::new(), Vec::new());
-        let mut next = design.width();
-        for &cell in &task.inputs {
-            let width = Design::new(schema, [cell]).width();
-            fixed.resize(fixed.len() + width, config.standards.get(&column(cell).name).copied());
-            if let Kind::Category { .. } = column(cell).kind {
-                categories.push(cell);
-                gaps.resize(gaps.len() + width, None);
-            } else if width > 0 {
-                gaps.push(Some(next));
-                next += 1;
-            }
-        }
+        let is_category = |cell: &usize| matches!(column(*cell).kind, Kind::Category { .. });
+        let categories = task.inputs.iter().copied().filter(is_category).collect();
         let (schema, task, hidden) = (schema.clone(), task.clone(), config.hidden.clone());
-        Ok(Self { schema, task, design, fixed, gaps, categories, target, likelihood, hidden })
-    }
-
-    /// Inputs of the network.
-    fn inputs(&self) -> usize {
-        self.design.width() + self.gaps.iter().flatten().count()
+        Ok(Self { schema, task, inputs, categories, target, likelihood, hidden })
     }
 
     /// The layers, for a target of `classes` known classes.
     fn shape(&self, classes: usize) -> Shape {
-        let mut widths = vec![self.inputs()];
+        let mut widths = vec![self.inputs.count()];
         widths.extend(&self.hidden);
         widths.push(self.likelihood.outputs(classes + 1));
         Shape::new(widths, Activation::Relu)
@@ -274,7 +255,7 @@ impl Network {
         for index in 0..shape.layers() {
             let (rows, columns) = shape.layer(index);
             let last = index + 1 == shape.layers();
-            let inputs = if index == 0 { self.layout.design.width() } else { rows - 1 };
+            let inputs = if index == 0 { self.layout.inputs.width() } else { rows - 1 };
             let deviation = ((if last { 1.0 } else { 2.0 }) / inputs as f64).sqrt();
             for row in 0..rows {
                 for column in 0..columns {
@@ -360,7 +341,8 @@ impl Model for Network {
         };
         let mut workspace = self.workspace(&posterior.shape);
         let Workspace { pass, buffer, outputs, .. } = &mut *workspace;
-        posterior.frame.fill(&self.layout, rows, &targets.rows, buffer, pass.open(targets.rows.len()));
+        let inputs = pass.open(targets.rows.len());
+        self.layout.inputs.fill(&posterior.units, rows, targets.rows.iter().copied(), buffer, inputs);
         posterior.sampled(self).predict(pass.inputs(), targets.rows.len(), outputs);
         let values: Vec<f64> = targets.values.iter().map(|y| (y - location) / scale).collect();
         let noise: StudentNoise = posterior.noise;

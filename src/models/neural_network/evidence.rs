@@ -37,7 +37,7 @@ impl NetworkEvidence {
         let (rows, columns) = shape.layer(shape.layers() - 1);
         Self {
             events: 0.0,
-            inputs: vec![Moments::default(); layout.design.width()],
+            inputs: vec![Moments::default(); layout.inputs.width()],
             target: Moments::default(),
             missing: vec![0.0; 1 + layout.categories.len()],
             residuals: [0.0; 2],

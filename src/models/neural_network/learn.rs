@@ -1,9 +1,9 @@
 //! A block's evidence.
 
 use super::evidence::NetworkEvidence;
-use super::inputs::{Targets, moments};
 use super::likelihood::{Likelihood, Slopes, StudentNoise};
 use super::posterior::NetworkPosterior;
+use super::targets::Targets;
 use super::{Network, Target};
 use crate::dist::special::LN_TAU;
 use crate::inference::layers::{Parameters, Pass, Path, Shape};
@@ -109,7 +109,8 @@ impl Network {
         let Workspace { pass, slopes, slope, root, gradient, curvature, buffer, .. } = workspace;
         let likelihood = self.layout.likelihood;
         let noise = Noise::new(self.config.seed ^ (block.partition.0 as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        posterior.frame.fill(&self.layout, block.rows, &targets.rows, buffer, pass.open(targets.rows.len()));
+        let inputs = pass.open(targets.rows.len());
+        self.layout.inputs.fill(&posterior.units, block.rows, targets.rows.iter().copied(), buffer, inputs);
         pass.draw(&noise, block.step, 0);
         let outputs = pass.forward(&posterior.mean, Some(&posterior.variance));
         if !outputs.iter().all(|output| output.is_finite()) {
@@ -170,7 +171,7 @@ impl Network {
             *missing += weight * targets.rows.iter().filter(|row| rows.row(**row)[*cell].is_nan()).count() as f64;
         }
         let weighed = |m: Moments| Moments { count: weight * m.count, mean: m.mean, scatter: weight * m.scatter };
-        for (sum, new) in evidence.inputs.iter_mut().zip(moments(layout, rows, &targets.rows, buffer)) {
+        for (sum, new) in evidence.inputs.iter_mut().zip(layout.inputs.moments(rows, targets.rows.iter().copied(), buffer)) {
             sum.add(&weighed(new));
         }
         match layout.target {

@@ -3,11 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use super::evidence::NetworkEvidence;
-use super::inputs::Frame;
 use super::likelihood::StudentNoise;
 use super::{Network, Target};
 use crate::inference::layers::{Parameters, Sampled, Shape};
 use crate::inference::newton::{Normal, Prior};
+use crate::models::inputs::Units;
 use crate::models::pool::Loan;
 use crate::models::vocabulary::Vocabulary;
 use crate::models::{Evidence, NotFinite, Standard};
@@ -19,7 +19,7 @@ const LEAST_NOISE: f64 = 1e-6;
 #[derive(Debug)]
 pub struct NetworkPosterior {
     pub(super) shape: Shape,
-    pub(super) frame: Frame,
+    pub(super) units: Units,
     /// Units of the target: 1 for what is no number, nothing for a number that has never varied.
     pub(super) target: Option<Standard>,
     /// The only value that the target has had, and how often.
@@ -65,7 +65,7 @@ impl NetworkPosterior {
         mean.set(&normal.mean);
         variance.set(&normal.variance);
         Ok(Self {
-            frame: Frame::new(layout, &evidence.inputs),
+            units: layout.inputs.units(&evidence.inputs),
             target,
             constant,
             noise,

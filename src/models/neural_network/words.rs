@@ -76,14 +76,8 @@ pub fn parts(layout: &Layout, posterior: &NetworkPosterior) -> Vec<Part> {
         .collect();
     let total: f64 = shares.iter().map(|(_, share)| share).sum();
     shares.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let names = layout.design.names();
-    let gap = |row: usize| layout.gaps.iter().position(|gap| *gap == Some(row));
     for (row, share) in shares.into_iter().filter(|(_, share)| *share > 0.01 * total) {
-        let name = match gap(row) {
-            Some(at) => format!("{} missing", names[at]),
-            None => names[row].clone(),
-        };
-        expects.push((name, format!("{} of what the first layer has learnt", percent(share / total))));
+        expects.push((layout.inputs.name(row), format!("{} of what the first layer has learnt", percent(share / total))));
     }
     vec![Part { name: layout.schema.columns()[layout.task.target].name.clone(), weight: 1.0, expects }]
 }

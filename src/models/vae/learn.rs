@@ -113,7 +113,7 @@ impl Vae {
             curvature,
             ..
         } = workspace;
-        self.inputs.fill(&posterior.units, rows, buffer, encoder.open(events));
+        self.inputs.fill(&posterior.units, rows, 0..events, buffer, encoder.open(events));
         codes.set(latent, encoder.forward(weights.encoder, None));
         draws.resize(codes.mean.len(), 0.0);
         noise.fill_normal(step, PLACES, draws);
@@ -285,7 +285,7 @@ impl Vae {
     fn sums(&self, rows: RowsView<'_>, buffer: &mut Vec<f64>, known: &VaeEvidence) -> VaeEvidence {
         let mut sums = VaeEvidence::nothing(self);
         sums.events = rows.len() as f64;
-        sums.inputs = self.inputs.moments(rows, buffer);
+        sums.inputs = self.inputs.moments(rows, 0..rows.len(), buffer);
         for (index, column) in self.columns.iter().enumerate() {
             let cells: Vec<f64> = (0..rows.len()).map(|row| rows.row(row)[column.cell]).filter(|cell| !cell.is_nan()).collect();
             sums.missing[index] = (rows.len() - cells.len()) as f64;

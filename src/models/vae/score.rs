@@ -20,7 +20,7 @@ impl Vae {
         let (events, latent, samples) = (rows.len(), self.config.latent, self.config.samples);
         let mut workspace = self.workspace();
         let Workspace { encoder, decoder, codes, places, outputs, signal, buffer, .. } = &mut *workspace;
-        self.inputs.fill(&posterior.units, rows, buffer, encoder.open(events));
+        self.inputs.fill(&posterior.units, rows, 0..events, buffer, encoder.open(events));
         codes.set(latent, encoder.forward(&posterior.encoder, None));
         let numbers = Numbers::of(self, posterior, rows);
         let others: Vec<Value> = (0..events)

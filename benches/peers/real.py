@@ -1,0 +1,63 @@
+"""The network and the autoencoder on real data: the same single pass over the same rows by Surprisal, NumPyro's SVI and IVON, compared by
+the log score of rows not yet seen. Nothing is tuned to a set."""
+
+import gzip
+import warnings
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+import autoencoders
+import networks
+from measure import TAUGHT, surprisal_scores
+
+BATCHES = 32, 256
+LEAST = 3_000  # rows of a file
+
+
+def varied(rows):
+    """Columns that vary among the first rows, in units of these."""
+    rows = rows[:, rows[:TAUGHT].std(0) > 0]
+    return (rows - rows[:TAUGHT].mean(0)) / rows[:TAUGHT].std(0)
+
+
+def tables(folder, most):
+    """Name, rows and how many classes the last column has: 0 for a number."""
+    for path in sorted((folder / "tabular").glob("*.csv.gz")):
+        with gzip.open(path, "rt") as file:
+            table = np.loadtxt(file, delimiter=",", skiprows=1, max_rows=most)
+        if len(table) >= LEAST:
+            yield path.name.removesuffix(".csv.gz"), varied(table[:, :-1]), 0
+    digits = load_digits()
+    order = np.random.default_rng(1).permutation(len(digits.target))
+    yield "digits", np.column_stack([varied(digits.data[order]), digits.target[order]]), 10
+
+
+def network(program, rows, classes, batch):
+    kinds = ["number"] * (rows.shape[1] - 1) + ["category" if classes else "number"]
+    ours = surprisal_scores(program, rows, kinds=kinds, batch=batch, model=f'kind = "neural_network"\ntarget = "x{len(kinds) - 1}"')
+    return {"Surprisal": ours, "NumPyro": networks.numpyro_svi(rows, batch, classes)[-1], "IVON": networks.ivon(rows, batch, classes)[-1]}
+
+
+def autoencoder(program, rows, batch):
+    ours = surprisal_scores(program, rows, kinds=["number"] * rows.shape[1], batch=batch, model='kind = "vae"')
+    return {"Surprisal": ours, "NumPyro": autoencoders.numpyro_svi(rows, batch)[-1]}
+
+
+def real(program, folder, most):
+    """Every file of `folder` with rows enough, and scikit-learn's digits: mean log score after the first rows, and the median."""
+    warnings.filterwarnings("ignore", message="divide by zero|invalid value")
+    print(f"\nReal data, at most {most} rows of each: mean log score of the rows after the first {TAUGHT} | median")
+    results = []
+    for name, rows, classes in tables(folder, most):
+        for batch in BATCHES:
+            models = {"network": network(program, rows, classes, batch)}
+            if not classes:
+                models["autoencoder"] = autoencoder(program, rows, batch)
+            for model, peers in models.items():
+                later = {peer: scores[TAUGHT:] for peer, scores in peers.items()}
+                print(f"{name:<18}{model:<13}{batch:>4}", end="")
+                print(*(f"{peer:>12} {s.mean():>9.3f} |{np.median(s):>8.3f}" for peer, s in later.items()), flush=True)
+                quality = {peer: {"mean": s.mean(), "median": np.median(s)} for peer, s in later.items()}
+                results.append({"set": name, "rows": len(rows), "model": model, "batch": batch} | quality)
+    return results
