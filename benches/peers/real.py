@@ -16,9 +16,10 @@ LEAST = 3_000  # rows of a file
 
 
 def varied(rows):
-    """Columns that vary among the first rows, in units of these."""
-    rows = rows[:, rows[:TAUGHT].std(0) > 0]
-    return (rows - rows[:TAUGHT].mean(0)) / rows[:TAUGHT].std(0)
+    """Columns that vary among the first rows, by more than rounding, in units of these."""
+    centre, unit = rows[:TAUGHT].mean(0), rows[:TAUGHT].std(0)
+    varies = unit > 1e-9 * (1 + abs(centre))
+    return (rows[:, varies] - centre[varies]) / unit[varies]
 
 
 def tables(folder, most):
