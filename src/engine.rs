@@ -8,6 +8,7 @@
 //! function of the log however the records came in, and a restart relearns the very same blocks. A block is at most a 32nd of
 //! what has been learnt before and is not forgotten, so the delay costs next to nothing.
 
+mod forget;
 mod ready;
 mod site;
 
@@ -19,8 +20,9 @@ use crate::inference::rule::Rule;
 use crate::models::{Block, Evidence, Learnt, Model, NotFinite, Progress, Surprisal};
 use crate::record::{Head, Offset, Partition, Run};
 
+pub use forget::subtract;
 pub use ready::{Ready, Refused, Taken};
-pub use site::Site;
+pub use site::{Forgotten, Means, Site};
 
 /// How the engine learns.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -334,7 +336,9 @@ impl<M: Model> Engine<M> {
         let mut start = 0;
         while start < run.heads.len() {
             let block = self.learning.block_len(place.site.events);
-            let end = run.heads.len().min(start + block - place.surprisals.len());
+            let most = run.heads.len().min(start + block - place.surprisals.len());
+            let (forgotten, count) = place.site.stretch(&run.heads[start..most]);
+            let end = start + count;
             let rows = run.rows.view().slice(start..end);
             surprisals.clear();
             self.model.score(&self.belief.posterior, rows, &mut surprisals);
@@ -344,6 +348,11 @@ impl<M: Model> Engine<M> {
                 tail_probability: self.belief.tail.probability(nats),
                 step: self.step,
             }));
+            // What is to be forgotten is scored like any event, and leaves no trace in what is learnt.
+            if forgotten {
+                start = end;
+                continue;
+            }
             let whole = place.surprisals.is_empty() && end - start == block;
             if place.surprisals.is_empty() {
                 place.pending_from = run.heads[start].offset;
@@ -409,6 +418,7 @@ impl<M: Model> Engine<M> {
                 self.progress = (progress, rows.len());
             }
             Err(cause) => {
+                site.refused += rows.len() as u64;
                 refused.events += rows.len() as u64;
                 refused.cause = Some(cause);
             }

@@ -35,6 +35,7 @@ trait DynEvidence: Debug + Send + Sync {
     fn same(&self, other: &dyn DynEvidence) -> bool;
     fn add_dyn(&mut self, other: &dyn DynEvidence);
     fn scale_dyn(&mut self, factor: f64);
+    fn subtract_dyn(&mut self, other: &dyn DynEvidence) -> bool;
     fn events_dyn(&self) -> f64;
     fn tensors_dyn(&self) -> Vec<Tensor>;
     fn as_any(&self) -> &dyn Any;
@@ -56,6 +57,10 @@ impl<E: Evidence> DynEvidence for E {
 
     fn scale_dyn(&mut self, factor: f64) {
         self.scale(factor);
+    }
+
+    fn subtract_dyn(&mut self, other: &dyn DynEvidence) -> bool {
+        self.subtract(evidence(other))
     }
 
     fn events_dyn(&self) -> f64 {
@@ -115,6 +120,10 @@ impl Evidence for AnyEvidence {
         self.0.scale_dyn(factor);
     }
 
+    fn subtract(&mut self, other: &Self) -> bool {
+        self.0.subtract_dyn(&*other.0)
+    }
+
     fn events(&self) -> f64 {
         self.0.events_dyn()
     }
@@ -135,6 +144,7 @@ trait DynModel: Debug + Send + Sync {
     fn score_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
     fn learn_dyn(&self, posterior: &AnyPosterior, site: &AnyEvidence, block: Block<'_>)
     -> Result<Learnt<AnyEvidence>, NotFinite>;
+    fn contribution_dyn(&self, site: &AnyEvidence, rows: RowsView<'_>) -> Option<AnyEvidence>;
     fn reorganise_dyn(&self, rest: &AnyEvidence, site: &mut AnyEvidence);
     fn divergence_dyn(&self, posterior: &AnyPosterior) -> Option<f64>;
     fn sample_dyn(&self, posterior: &AnyPosterior, noise: Noise, count: usize) -> Option<Rows>;
@@ -180,6 +190,10 @@ impl<M: Model> DynModel for M {
     fn learn_dyn(&self, of: &AnyPosterior, site: &AnyEvidence, block: Block<'_>) -> Result<Learnt<AnyEvidence>, NotFinite> {
         let Learnt { evidence, progress } = self.learn(posterior::<M>(of), evidence(&*site.0), block)?;
         Ok(Learnt { evidence: AnyEvidence(Box::new(evidence)), progress })
+    }
+
+    fn contribution_dyn(&self, site: &AnyEvidence, rows: RowsView<'_>) -> Option<AnyEvidence> {
+        Some(AnyEvidence(Box::new(self.contribution(evidence(&*site.0), rows)?)))
     }
 
     fn reorganise_dyn(&self, rest: &AnyEvidence, site: &mut AnyEvidence) {
@@ -246,6 +260,10 @@ impl Model for AnyModel {
 
     fn learn(&self, posterior: &AnyPosterior, site: &AnyEvidence, block: Block<'_>) -> Result<Learnt<AnyEvidence>, NotFinite> {
         self.0.learn_dyn(posterior, site, block)
+    }
+
+    fn contribution(&self, site: &AnyEvidence, rows: RowsView<'_>) -> Option<AnyEvidence> {
+        self.0.contribution_dyn(site, rows)
     }
 
     fn reorganise(&self, rest: &AnyEvidence, site: &mut AnyEvidence) {
