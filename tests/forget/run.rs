@@ -80,7 +80,7 @@ impl<M: Model> World<M> {
         Ticking { log: self.log.clone(), stop: Arc::clone(stop), ticks: Cell::new(self.ticks.get()) }
     }
 
-    /// Runs the loop until all is consumed.
+    /// Runs the loop until all is consumed. With nothing new in the log it ends before it has learnt anything again.
     pub fn run(&self) {
         let stop = Arc::new(AtomicBool::new(false));
         let (model, schema) = (self.model.clone(), self.schema.clone());

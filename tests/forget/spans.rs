@@ -64,7 +64,7 @@ proptest! {
     /// Wherever the span lies, learnt, waiting for its block, or not read yet, and whatever was forgotten before it.
     #[test]
     fn what_was_forgotten_was_never_there(
-        first in 1_i64..400, more in 0_i64..200, spans in prop::collection::vec((0.0..1.0_f64, 0.0..1.0_f64), 1..4),
+        first in 1_i64..400, more in 1_i64..200, spans in prop::collection::vec((0.0..1.0_f64, 0.0..1.0_f64), 1..4),
     ) {
         let last = first + more;
         let spans: Vec<(i64, i64)> = spans.iter().map(|(a, b)| {
@@ -141,12 +141,13 @@ fn learning_begins_again_at_the_last_archived_snapshot_before_the_span() {
     assert_eq!((amended[0].forgotten.means, amended[0].covers_to, amended[0].committed), (Means::Relearnt, before, Offset(400)));
     assert_eq!(world.archived(P0).last(), Some(&before));
     assert_eq!(world.snapshots()[&P0].header.archive.last().map(|kept| kept.covers_to), Some(before));
+    world.log.append(P0, sequence(400));
     world.run();
     let snapshot = &world.snapshots()[&P0];
     let learnt =
         (0..snapshot.covers_to.0 as u64).filter(|number| !span(before.0 + 1, before.0 + 20).contains(Offset(*number as i64)));
     assert_eq!(world.model.restore(&snapshot.tensors).expect("a trace"), Trace::of(learnt));
-    assert_eq!(world.surprisals().len(), 400);
+    assert_eq!(world.surprisals().len(), 401);
 }
 
 /// A rollback forgets what came after the snapshot, and a restart does not bring it back.
@@ -181,7 +182,8 @@ fn all_partitions_go_back_to_the_same_time() {
     let amended = world.amend(&Amendment::RollBackAll { to_ms }, Vec::new()).expect("each has one");
     assert_eq!(amended.len(), 3);
     for snapshot in world.snapshots().values() {
-        assert!(snapshot.header.archive.iter().all(|kept| kept.created_ms <= to_ms));
+        let later = snapshot.header.archive.iter().filter(|kept| kept.created_ms > to_ms);
+        assert!(later.into_iter().all(|kept| kept.covers_to == Offset(300)), "what is there now may be kept, too");
         assert_eq!((snapshot.covers_to, snapshot.forgotten[0].means), (Offset(300), Means::RolledBack));
     }
     let error = world.amend(&Amendment::RollBackAll { to_ms: -1 }, Vec::new()).expect_err("there was none then").to_string();
@@ -218,6 +220,7 @@ fn the_last_operation_of_an_amendment_can_be_any() {
                 assert!(amended.is_err(), "{fault:?}");
                 world.amend(&amendment, Vec::new()).expect("nothing goes wrong");
             }
+            (0..2).for_each(|of| world.log.append(Partition(of), r#"{"sequence": 100}"#));
             world.run();
             for snapshot in world.snapshots().values() {
                 let learnt = (0..snapshot.covers_to.0 as u64).filter(|number| !(40..60).contains(number));

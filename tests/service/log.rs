@@ -183,7 +183,10 @@ pub fn dead_letters(brokers: &str, topic: &str) -> Vec<DeadLetter> {
 pub fn snapshots(brokers: &str, topic: &str) -> BTreeMap<i32, Snapshot> {
     let mut compacted = BTreeMap::new();
     for message in committed(brokers, topic) {
-        compacted.insert(message.key.expect("a key"), message.payload);
+        let key = message.key.expect("a key");
+        if wire::parse_snapshot_key(&key).is_some() {
+            compacted.insert(key, message.payload);
+        }
     }
     let mut assembler = Assembler::default();
     let mut snapshots = BTreeMap::new();

@@ -9,6 +9,7 @@ mod support;
 mod chaos;
 mod commands;
 mod events;
+mod forget;
 mod group;
 mod log;
 mod plain;
