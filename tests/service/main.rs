@@ -17,4 +17,5 @@ mod poison;
 mod process;
 mod refusals;
 mod restart;
+mod scale;
 mod setup;
