@@ -74,24 +74,28 @@ fn simulate(instances: usize) {
     for tick in 0..(WARM + MEASURED) * COMMITS {
         let measured = tick >= WARM * COMMITS;
         // What was published since the last commit is taken in before the next events are scored.
-        for observer in 0..OBSERVERS {
+        for (observer, engine) in engines.iter_mut().enumerate().take(OBSERVERS) {
             for (partition, chunks) in log.iter().filter(|(partition, _)| *partition != observer) {
                 let begun = Instant::now();
                 let mut assembler = Assembler::default();
                 let whole = chunks.iter().find_map(|chunk| assembler.push(chunk).expect("a chunk")).expect("whole");
                 let site = wire::decode_snapshot(&whole).expect("a snapshot").site(&model).expect("of this model");
-                engines[observer].absorb(Partition(*partition as i32), site).expect("finite");
-                if measured {
-                    spent += begun.elapsed();
-                    absorbed += 1;
-                }
+                engine.absorb(Partition(*partition as i32), site).expect("finite");
+                spent += begun.elapsed();
+                absorbed += 1;
+            }
+            let begun = Instant::now();
+            engine.settle().expect("finite");
+            spent += begun.elapsed();
+            if !measured {
+                (spent, absorbed) = (Duration::ZERO, 0);
             }
         }
         let events = RATE / COMMITS;
         if measured {
-            for partition in OBSERVERS..instances {
-                behind_events += tick * events - published[partition].0;
-                behind_commits += tick - published[partition].1;
+            for (covers_to, at) in &published[OBSERVERS..] {
+                behind_events += tick * events - covers_to;
+                behind_commits += tick - at;
                 looks += 1;
             }
         }

@@ -176,6 +176,11 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
         let _ = (own, others, news, site);
     }
 
+    /// Whether [`reconcile`](Self::reconcile) does anything.
+    fn reconciles(&self) -> bool {
+        false
+    }
+
     /// Appends each row's surprisal, whose bits depend on the row and the posterior and not on the rows beside it: how a stream falls
     /// into transactions must leave no trace.
     fn score(&self, posterior: &Self::Posterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);

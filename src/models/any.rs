@@ -141,6 +141,7 @@ trait DynModel: Debug + Send + Sync {
     fn posterior_dyn(&self, evidence: &AnyEvidence) -> Result<AnyPosterior, NotFinite>;
     fn belief_dyn(&self, own: &AnyEvidence, others: &AnyEvidence) -> Result<AnyPosterior, NotFinite>;
     fn reconcile_dyn(&self, own: &AnyEvidence, others: &AnyEvidence, news: &AnyEvidence, site: &mut AnyEvidence);
+    fn reconciles_dyn(&self) -> bool;
     fn score_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
     fn learn_dyn(&self, posterior: &AnyPosterior, site: &AnyEvidence, block: Block<'_>)
     -> Result<Learnt<AnyEvidence>, NotFinite>;
@@ -181,6 +182,10 @@ impl<M: Model> DynModel for M {
     fn reconcile_dyn(&self, own: &AnyEvidence, others: &AnyEvidence, news: &AnyEvidence, site: &mut AnyEvidence) {
         let site = site.0.as_any_mut().downcast_mut().expect("evidence of this model");
         self.reconcile(evidence(&*own.0), evidence(&*others.0), evidence(&*news.0), site);
+    }
+
+    fn reconciles_dyn(&self) -> bool {
+        self.reconciles()
     }
 
     fn score_dyn(&self, of: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
@@ -252,6 +257,10 @@ impl Model for AnyModel {
 
     fn reconcile(&self, own: &AnyEvidence, others: &AnyEvidence, news: &AnyEvidence, site: &mut AnyEvidence) {
         self.0.reconcile_dyn(own, others, news, site);
+    }
+
+    fn reconciles(&self) -> bool {
+        self.0.reconciles_dyn()
     }
 
     fn score(&self, posterior: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
