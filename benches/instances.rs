@@ -25,7 +25,7 @@ const RATE: i64 = 1000;
 /// Commits in a second: each partition's site is published with one of them.
 const COMMITS: i64 = 10;
 /// Seconds before anything is measured, and seconds measured.
-const WARM: i64 = 20;
+const WARM: i64 = 10;
 const MEASURED: i64 = 5;
 /// Instances that take in the others' sites.
 const OBSERVERS: usize = 2;
@@ -36,8 +36,9 @@ fn main() {
         return;
     }
     println!("{RATE} events/s a partition, {COLUMNS} numbers, a commit every {} ms, a snapshot a second", 1000 / COMMITS);
-    println!("instances   bytes/site   written/s   absorbed/s   µs/site   absorbing   behind: events       ms");
-    for instances in [16, 64, 256] {
+    println!("           bytes   written   sites read   µs to read    ms to add    of a core   events    ms");
+    println!("instances  /site   /s        /s           a site        all up        /instance   behind    behind");
+    for instances in [16, 64, 256, 1000] {
         simulate(instances);
     }
 }
@@ -69,7 +70,8 @@ fn simulate(instances: usize) {
     // Of each partition: the events in its latest published site, and when that was published, in commits.
     let mut published = vec![(0_i64, 0_i64); instances];
     let mut log: Vec<(usize, Vec<Vec<u8>>)> = Vec::new();
-    let (mut bytes, mut sites, mut absorbed, mut spent) = (0, 0, 0, Duration::ZERO);
+    let (mut bytes, mut sites, mut read) = (0, 0_usize, 0_u32);
+    let (mut reading, mut adding) = (Duration::ZERO, Duration::ZERO);
     let (mut behind_events, mut behind_commits, mut looks) = (0, 0, 0);
     for tick in 0..(WARM + MEASURED) * COMMITS {
         let measured = tick >= WARM * COMMITS;
@@ -81,14 +83,14 @@ fn simulate(instances: usize) {
                 let whole = chunks.iter().find_map(|chunk| assembler.push(chunk).expect("a chunk")).expect("whole");
                 let site = wire::decode_snapshot(&whole).expect("a snapshot").site(&model).expect("of this model");
                 engine.absorb(Partition(*partition as i32), site).expect("finite");
-                spent += begun.elapsed();
-                absorbed += 1;
+                reading += begun.elapsed();
+                read += 1;
             }
             let begun = Instant::now();
             engine.settle().expect("finite");
-            spent += begun.elapsed();
+            adding += begun.elapsed();
             if !measured {
-                (spent, absorbed) = (Duration::ZERO, 0);
+                (reading, adding, read) = (Duration::ZERO, Duration::ZERO, 0);
             }
         }
         let events = RATE / COMMITS;
@@ -124,13 +126,15 @@ fn simulate(instances: usize) {
             }
         }
     }
-    let micros = spent.as_secs_f64() * 1e6 / f64::from(absorbed);
-    let a_second = f64::from(absorbed) / (MEASURED * OBSERVERS as i64) as f64;
+    let observed = (MEASURED * OBSERVERS as i64) as f64;
     println!(
-        "{instances:>9}   {:>10.0}   {:>6.2} MB   {a_second:>10.0}   {micros:>7.0}   {:>8.1} %   {:>14.0}   {:>6.0}",
-        f64::from(bytes as u32) / f64::from(sites),
+        "{instances:>9}  {:>5.0}  {:>5.2} MB  {:>10.0}  {:>10.0}  {:>11.2}  {:>10.1} %  {:>8.0}  {:>6.0}",
+        bytes as f64 / sites as f64,
         bytes as f64 / MEASURED as f64 / 1e6,
-        micros * a_second / 1e4,
+        f64::from(read) / observed,
+        reading.as_secs_f64() * 1e6 / f64::from(read),
+        adding.as_secs_f64() * 1e3 / (observed * COMMITS as f64),
+        (reading + adding).as_secs_f64() * 100.0 / observed,
         behind_events as f64 / looks as f64,
         (behind_commits * 1000 / COMMITS) as f64 / looks as f64,
     );
