@@ -70,8 +70,8 @@ fn simulate(instances: usize) {
     // Of each partition: the events in its latest published site, and when that was published, in commits.
     let mut published = vec![(0_i64, 0_i64); instances];
     let mut log: Vec<(usize, Vec<Vec<u8>>)> = Vec::new();
-    let (mut bytes, mut sites, mut read) = (0, 0_usize, 0_u32);
-    let (mut reading, mut adding) = (Duration::ZERO, Duration::ZERO);
+    let (mut bytes, mut sites) = (0, 0_usize);
+    let (mut reading, mut adding) = (Vec::new(), Vec::new());
     let (mut behind_events, mut behind_commits, mut looks) = (0, 0, 0);
     for tick in 0..(WARM + MEASURED) * COMMITS {
         let measured = tick >= WARM * COMMITS;
@@ -83,14 +83,14 @@ fn simulate(instances: usize) {
                 let whole = chunks.iter().find_map(|chunk| assembler.push(chunk).expect("a chunk")).expect("whole");
                 let site = wire::decode_snapshot(&whole).expect("a snapshot").site(&model).expect("of this model");
                 engine.absorb(Partition(*partition as i32), site).expect("finite");
-                reading += begun.elapsed();
-                read += 1;
+                reading.push(begun.elapsed());
             }
             let begun = Instant::now();
             engine.settle().expect("finite");
-            adding += begun.elapsed();
+            adding.push(begun.elapsed());
             if !measured {
-                (reading, adding, read) = (Duration::ZERO, Duration::ZERO, 0);
+                reading.clear();
+                adding.clear();
             }
         }
         let events = RATE / COMMITS;
@@ -126,16 +126,22 @@ fn simulate(instances: usize) {
             }
         }
     }
-    let observed = (MEASURED * OBSERVERS as i64) as f64;
+    let read = reading.len() as f64 / (MEASURED * OBSERVERS as i64) as f64;
+    let (reading, adding) = (median(reading), median(adding));
     println!(
-        "{instances:>9}  {:>5.0}  {:>5.2} MB  {:>10.0}  {:>10.0}  {:>11.2}  {:>10.1} %  {:>8.0}  {:>6.0}",
+        "{instances:>9}  {:>5.0}  {:>5.2} MB  {read:>10.0}  {:>10.0}  {:>11.2}  {:>10.1} %  {:>8.0}  {:>6.0}",
         bytes as f64 / sites as f64,
         bytes as f64 / MEASURED as f64 / 1e6,
-        f64::from(read) / observed,
-        reading.as_secs_f64() * 1e6 / f64::from(read),
-        adding.as_secs_f64() * 1e3 / (observed * COMMITS as f64),
-        (reading + adding).as_secs_f64() * 100.0 / observed,
+        reading * 1e6,
+        adding * 1e3,
+        100.0 * (read * reading + COMMITS as f64 * adding),
         behind_events as f64 / looks as f64,
         (behind_commits * 1000 / COMMITS) as f64 / looks as f64,
     );
+}
+
+/// In seconds; whatever else the machine was busy with is left out.
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64()
 }
