@@ -14,7 +14,7 @@ use surprisal::codec::Decode;
 use surprisal::codec::json::{JsonDecoder, Limits};
 use surprisal::codec::wire::Format;
 use surprisal::engine::Learning;
-use surprisal::pipeline::{Clock, Pipeline, PipelineError, Settings};
+use surprisal::pipeline::{Archive, Clock, Pipeline, PipelineError, Settings};
 use surprisal::record::{Offset, Partition};
 use surprisal::stream::memory::{Fault, MemoryLog, MemoryStream};
 use surprisal::stream::{Incoming, Outlet, Restored, Stream, StreamError};
@@ -76,6 +76,7 @@ fn run(log: &MemoryLog, stream: impl Stream) -> Result<(), PipelineError> {
         commit_interval: Duration::from_millis(20),
         commit_max_events: 30,
         snapshot_interval: Duration::from_millis(50),
+        archive: Archive { snapshots: 2, interval: Duration::from_millis(100) },
         scores_format: Format::Json,
     };
     let clock = TickingClock { log, stop: &stop, ticks: Cell::new(0) };
