@@ -40,8 +40,25 @@ impl Dice {
     }
 
     fn float(&mut self) -> f64 {
-        let odd =
-            [0.0, -0.0, 1.0, -1.0, 0.5, 3.0, 1e-3, 1e9, 5e-324, 1e-160, 1e-308, 1e155, -1e155, f64::MAX, f64::MIN, f64::NAN, f64::INFINITY];
+        let odd = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            0.5,
+            3.0,
+            1e-3,
+            1e9,
+            5e-324,
+            1e-160,
+            1e-308,
+            1e155,
+            -1e155,
+            f64::MAX,
+            f64::MIN,
+            f64::NAN,
+            f64::INFINITY,
+        ];
         self.pick(&odd)
     }
 
@@ -52,7 +69,9 @@ impl Dice {
 
 fn change(snapshot: &mut Snapshot, dice: &mut Dice) {
     match dice.roll(16) {
-        0 => (snapshot.covers_to, snapshot.events, snapshot.step) = (dice.integer(), dice.integer() as u64, dice.integer() as u64),
+        0 => {
+            (snapshot.covers_to, snapshot.events, snapshot.step) = (dice.integer(), dice.integer() as u64, dice.integer() as u64)
+        }
         1 => snapshot.time_ms = Some(dice.integer()),
         2 => {
             let calibrator = snapshot.calibrator.get_or_insert_default();

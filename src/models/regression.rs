@@ -35,6 +35,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
+use crate::checkpoint::TooLarge;
 use crate::models::Standard;
 use classes::MOST_CLASSES;
 use layout::Layout;
@@ -112,6 +113,9 @@ pub enum RegressionError {
         /// Its scale.
         scale: f64,
     },
+    /// A regression of more than a snapshot holds.
+    #[error("the regression is too large: {0}")]
+    TooLarge(#[from] TooLarge),
     /// A target among the inputs, or inputs that have no place in a design.
     #[error("there is nothing to predict `{target}` from: add an input of another kind than timestamp that is not the target")]
     NoInput {

@@ -141,6 +141,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
                 created_ms: self.clock.unix_ms(),
             };
             let messages = wire::encode_snapshot(&header, site, &model.columns(&site.evidence), wire::MAX_CHUNK_BYTES);
+            wire::check_chunk_count(model_id, partition, messages.len()).map_err(|error| StreamError::Stop(error.to_string()))?;
             for (key, chunk) in &messages {
                 self.stream.send(Outlet::Posterior, partition, Some(key.as_bytes()), Some(chunk))?;
             }
@@ -184,7 +185,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
         let Self { ready, report, .. } = self;
         if report.records > 0 {
             let oldest = ready.scores().filter_map(|(_, head, _)| head.timestamp_ms).min();
-            let age_ms = |oldest: i64| (self.clock.unix_ms() - oldest).max(0).unsigned_abs();
+            let age_ms = |oldest: i64| self.clock.unix_ms().saturating_sub(oldest).max(0).unsigned_abs();
             events::BatchProcessed {
                 events: report.scored as usize,
                 bytes: self.bytes,

@@ -95,7 +95,7 @@ fn evidence_survives_a_snapshot() {
         let precision = negative.iter_mut().find(|tensor| tensor.name == "precision").expect("a tensor");
         precision.data = surprisal::checkpoint::Data::F64(vec![1.0, -1.0, 1.0, 1.0]);
         let error = model.restore(&negative).unwrap_err().to_string();
-        assert_eq!(error, "tensor `precision`: element 1 is -1; it must be at least 0");
+        assert_eq!(error, "tensor `precision`: element 1 is -1, expected at least 0");
     }
 }
 

@@ -17,6 +17,9 @@ use crate::models::Evidence;
 use crate::models::vocabulary::Vocabulary;
 use crate::record::{Offset, Partition};
 
+/// Rows and searches that may have been, so that sums over partitions are numbers.
+const MOST_ROWS: i64 = 1 << 53;
+
 /// A component's lasting name: where the event stands that bore it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ComponentId {
@@ -293,12 +296,7 @@ impl MixtureEvidence {
         let mut vocabularies = Vec::new();
         for column in 0..shape.categories {
             let name = format!("categories.{column}.texts");
-            let texts = reader.text(&name)?;
-            let vocabulary: Vocabulary = texts.iter().map(String::as_str).collect();
-            if vocabulary.len() != texts.len() {
-                return Err(CheckpointError::BadValue { name, detail: "a text comes twice".into() });
-            }
-            vocabularies.push(vocabulary);
+            vocabularies.push(reader.text(&name)?.iter().map(String::as_str).collect());
         }
         let mut evidence = Self { vocabularies, ..Self::nothing(shape) };
         evidence.total = evidence.read(reader, "total", 1, false)?.remove(0);
@@ -322,7 +320,7 @@ impl MixtureEvidence {
             return Err(CheckpointError::BadValue { name: "aliases.from".into(), detail });
         }
         evidence.recent = evidence.read_recent(reader)?;
-        let counters = reader.i64("search.counters", &[3])?;
+        let counters = reader.within(0..=MOST_ROWS, "search.counters", &[3])?;
         let latest = read_ids(reader, "search.latest")?.first().copied();
         evidence.search = Search { rows: counters[0], searched: counters[1], searches: counters[2], latest };
         Ok(evidence)
@@ -350,19 +348,12 @@ impl MixtureEvidence {
             *cell.ok_or_else(|| CheckpointError::BadValue { name: name.into(), detail: format!("there is no cell {at}") })? =
                 f64::NAN;
         }
-        Ok(Recent::new(cells, reader.f64("recent.weights", &[rows])?.to_vec()))
+        Ok(Recent::new(cells, reader.at_least(0.0, "recent.weights", &[rows])?.to_vec()))
     }
 
     fn read(&self, reader: Reader<'_>, prefix: &str, count: usize, full: bool) -> Result<Vec<Statistics>, CheckpointError> {
         let Shape { numbers: dim, sums, categories, .. } = self.shape;
-        let get = |name: &str, shape: &[usize], least: f64| {
-            let name = format!("{prefix}.{name}");
-            let data = reader.f64(&name, shape)?;
-            match data.iter().position(|value| *value < least) {
-                Some(at) => Err(CheckpointError::BadValue { name, detail: format!("element {at} is {}", data[at]) }),
-                None => Ok(data),
-            }
-        };
+        let get = |name: &str, shape: &[usize], least: f64| reader.at_least(least, &format!("{prefix}.{name}"), shape);
         let any = f64::NEG_INFINITY;
         let events = get("events", &[count], 0.0)?;
         let (counted, scattered): (&[usize], &[usize]) =

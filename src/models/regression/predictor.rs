@@ -109,7 +109,8 @@ impl Predictor {
             prior,
             unexplained,
         };
-        let finite = predictor.along.iter().chain([&predictor.level, &unexplained]).all(|x| x.is_finite());
+        let finite = predictor.along.iter().chain(&predictor.centre).chain([&predictor.level, &unexplained]);
+        let finite = finite.chain(predictor.factor.columns().as_flattened()).all(|x| x.is_finite());
         if finite { Ok(predictor) } else { Err(NotFinite { quantity: "the mean of the coefficients".into() }) }
     }
 
