@@ -225,3 +225,17 @@ impl<'a> Reader<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_is_limited() {
+        let most = MAX_EVIDENCE_BYTES / 8;
+        assert_eq!(TooLarge::check(most, "less"), Ok(()));
+        let error = TooLarge::check(most + 1, "less").unwrap_err().to_string();
+        assert_eq!(error, "its evidence can take 536870920 bytes a partition, expected at most 536870912; choose less");
+        assert!(TooLarge::check(usize::MAX, "less").is_err());
+    }
+}

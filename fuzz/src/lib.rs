@@ -13,7 +13,7 @@ use surprisal::codec::wire::{self, Assembler, Format};
 use surprisal::config::{Config, ConfigError, Environment};
 use surprisal::features::{Column, Kind, Rows, Schema};
 
-pub use restore::{kinds, restore};
+pub use restore::{kinds, restore, snapshots};
 pub use seeds::seeds;
 
 /// A target's name, and what it does with bytes.

@@ -2,10 +2,12 @@
 
 use std::sync::OnceLock;
 
+use candle_core::{Result, Tensor};
 use surprisal::calibration::Calibrator;
 use surprisal::codec::wire::{self, SnapshotHeader};
 use surprisal::engine::{Engine, Learning};
 use surprisal::features::Task;
+use surprisal::models::mean_field::{Draws, Events, LogJoint, MeanField, MeanFieldConfig, Parameter};
 use surprisal::models::mixture::{Covariance, Mixture, MixtureConfig};
 use surprisal::models::neural_network::{Network, NetworkConfig};
 use surprisal::models::regression::{LinearRegression, RegressionConfig};
@@ -14,6 +16,29 @@ use surprisal::models::{AnyModel, Model};
 use surprisal::record::{Head, Offset, Partition, Run};
 
 use super::schema;
+
+/// A model of one's own: `x ~ N(centre, width)`.
+#[derive(Debug)]
+struct Level;
+
+impl LogJoint for Level {
+    fn name(&self) -> &'static str {
+        "level"
+    }
+
+    fn columns(&self) -> Vec<&str> {
+        vec!["x"]
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        vec![Parameter::real("centre", 1, 0.0, 10.0), Parameter::positive("width", 1, 1.0, 1.0)]
+    }
+
+    fn log_likelihood(&self, theta: &Draws, events: &Events) -> Result<Tensor> {
+        let z = events["x"].broadcast_sub(&theta["centre"])?.broadcast_div(&theta["width"])?;
+        (z.sqr()? * -0.5)?.broadcast_sub(&theta["width"].log()?)
+    }
+}
 
 /// A small model of each kind and likelihood.
 pub fn kinds() -> &'static [(&'static str, AnyModel)] {
@@ -31,6 +56,7 @@ pub fn kinds() -> &'static [(&'static str, AnyModel)] {
         };
         let regression = LinearRegression::new(&schema, &task(0), RegressionConfig::default()).expect("a regression");
         let vae = VaeConfig { latent: 1, hidden: vec![2], samples: 2, inner_steps: 1, ..VaeConfig::default() };
+        let mean_field = MeanFieldConfig { pairs: 1, steps: 2, first_events: 16, scoring_pairs: 2, ..MeanFieldConfig::default() };
         vec![
             ("mixture", mixture(Covariance::Diagonal, 4)),
             ("mixture-full", mixture(Covariance::Full, 4)),
@@ -39,6 +65,7 @@ pub fn kinds() -> &'static [(&'static str, AnyModel)] {
             ("network-category", network(2)),
             ("network-boolean", network(4)),
             ("vae", AnyModel::new(Vae::new(&schema, vae).expect("an autoencoder"))),
+            ("mean-field", AnyModel::new(MeanField::new(&schema, Level, mean_field).expect("a mean field"))),
         ]
     })
 }
