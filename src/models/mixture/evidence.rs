@@ -20,6 +20,9 @@ use crate::record::{Offset, Partition};
 /// Rows and searches that may have been, so that sums over partitions are numbers.
 const MOST_ROWS: i64 = 1 << 53;
 
+/// What sums over many blocks may be off by, as a share of themselves.
+const ROUNDING: f64 = 1e-9;
+
 /// A component's lasting name: where the event stands that bore it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ComponentId {
@@ -47,6 +50,8 @@ pub struct Shape {
     pub numbers: usize,
     /// Count columns and boolean columns.
     pub sums: usize,
+    /// Of these, boolean columns, which are the last.
+    pub booleans: usize,
     /// Category columns.
     pub categories: usize,
     /// Whether components know the covariance of numbers.
@@ -352,7 +357,7 @@ impl MixtureEvidence {
     }
 
     fn read(&self, reader: Reader<'_>, prefix: &str, count: usize, full: bool) -> Result<Vec<Statistics>, CheckpointError> {
-        let Shape { numbers: dim, sums, categories, .. } = self.shape;
+        let Shape { numbers: dim, sums, booleans, categories, .. } = self.shape;
         let get = |name: &str, shape: &[usize], least: f64| reader.at_least(least, &format!("{prefix}.{name}"), shape);
         let any = f64::NEG_INFINITY;
         let events = get("events", &[count], 0.0)?;
@@ -363,6 +368,11 @@ impl MixtureEvidence {
         let scatters = get("numbers.scatter", scattered, if full { any } else { 0.0 })?;
         let sum_counts = get("sums.count", &[count, sums], 0.0)?;
         let sum_sums = get("sums.sum", &[count, sums], 0.0)?;
+        let more_trues = |at: &usize| at % sums >= sums - booleans && sum_sums[*at] > (1.0 + ROUNDING) * sum_counts[*at];
+        if let Some(at) = (0..count * sums).find(more_trues) {
+            let detail = format!("element {at} is {}, expected at most its count, {}", sum_sums[at], sum_counts[at]);
+            return Err(CheckpointError::BadValue { name: format!("{prefix}.sums.sum"), detail });
+        }
         let mut rows = Vec::with_capacity(count);
         for row in 0..count {
             let columns = row * dim..(row + 1) * dim;

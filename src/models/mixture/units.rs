@@ -31,6 +31,7 @@ impl Layout {
         Shape {
             numbers: self.numbers.len(),
             sums: self.counts.len() + self.booleans.len(),
+            booleans: self.booleans.len(),
             categories: self.categories.len(),
             full: self.full,
         }
