@@ -1,5 +1,8 @@
 //! A cluster that asks who one is and what one may: a wrong password, no rights, and rights that are taken away.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -23,14 +26,65 @@ fn guarded() -> Broker {
     ])
 }
 
+/// Kinds of resources, operations and permissions, as Kafka's protocol numbers them.
+const TOPIC: u8 = 2;
+const GROUP: u8 = 3;
+const TRANSACTIONAL_ID: u8 = 5;
+const ALL: u8 = 2;
+const READ: u8 = 3;
+const DENY: u8 = 2;
+const ALLOW: u8 = 3;
+
+/// A connection of the user `broker`, spoken by hand: the client has no call for rules.
+struct Administrator(TcpStream);
+
+impl Administrator {
+    fn log_in(bootstrap: &str) -> Self {
+        let mut connection = Self(TcpStream::connect(bootstrap).unwrap());
+        connection.ask(17, 1, &string("PLAIN")); // SaslHandshake
+        let secret = b"\0broker\0right";
+        connection.ask(36, 0, &[&(secret.len() as u32).to_be_bytes()[..], secret].concat()); // SaslAuthenticate
+        connection
+    }
+
+    /// Lets the user `engine` do something, or not.
+    fn rule(&mut self, resource: u8, name: &str, operation: u8, permission: u8) {
+        const LITERAL: u8 = 3;
+        let creation = [
+            &[0, 0, 0, 1, resource][..],
+            &string(name),
+            &[LITERAL],
+            &string("User:engine"),
+            &string("*"),
+            &[operation, permission],
+        ];
+        let answer = self.ask(30, 1, &creation.concat()); // CreateAcls
+        // Behind the throttle time and the number of answers.
+        assert_eq!(answer[8..10], [0, 0], "{answer:?}");
+    }
+
+    /// Sends a request and returns the answer's body.
+    fn ask(&mut self, api: u16, version: u16, body: &[u8]) -> Vec<u8> {
+        let header = [&api.to_be_bytes()[..], &version.to_be_bytes(), &[0; 4], &string("test")].concat();
+        let length = ((header.len() + body.len()) as u32).to_be_bytes();
+        self.0.write_all(&[&length[..], &header, body].concat()).unwrap();
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+        self.0.read_exact(&mut answer).unwrap();
+        answer.split_off(4) // behind the correlation
+    }
+}
+
+/// A string of Kafka's protocol.
+fn string(text: &str) -> Vec<u8> {
+    [&(text.len() as u16).to_be_bytes()[..], text.as_bytes()].concat()
+}
+
 #[test]
 fn whoever_may_not_is_told_what_they_would_need() {
     let broker = guarded();
     let folder = tempfile::tempdir().unwrap();
-    let login = file(&folder, "login.properties");
-    let module = "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"broker\" password=\"right\";";
-    std::fs::write(&login, format!("security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.jaas.config={module}\n"))
-        .unwrap();
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", broker.bootstrap())
         .set("security.protocol", "SASL_PLAINTEXT")
@@ -66,20 +120,17 @@ fn whoever_may_not_is_told_what_they_would_need() {
         let last = said.lines().last().unwrap();
         assert!(last.starts_with("surprisal: ") && says.iter().all(|part| last.contains(part)), "{says:?}: {said}");
     };
-    let grant = |arguments: &[&str]| {
-        let connection = ["--bootstrap-server", broker.bootstrap(), "--command-config", text(&login), "--add"];
-        broker.tool("kafka.admin.AclCommand", &[&connection, arguments].concat());
-    };
+    let mut administrator = Administrator::log_in(broker.bootstrap());
     refused("wrong", &["uthentication failed", "check `security.protocol`, `sasl.*`"]);
     refused("right", &["`guarded`", "uthorization failed", "this user needs Read on the events and posterior topics"]);
-    grant(&["--allow-principal", "User:engine", "--operation", "All", "--topic", "*"]);
+    administrator.rule(TOPIC, "*", ALL, ALLOW);
     refused("right", &["uthorization failed", "this user needs Write on the transactional id"]);
-    grant(&["--allow-principal", "User:engine", "--operation", "All", "--transactional-id", "*"]);
+    administrator.rule(TRANSACTIONAL_ID, "*", ALL, ALLOW);
     refused("right", &["roup authorization failed", "this user needs Read on the consumer group"]);
-    grant(&["--allow-principal", "User:engine", "--operation", "All", "--group", "*"]);
+    administrator.rule(GROUP, "*", ALL, ALLOW);
     let mut service = start("right");
     service.await_ready();
-    grant(&["--deny-principal", "User:engine", "--operation", "Read", "--topic", "guarded"]);
+    administrator.rule(TOPIC, "guarded", READ, DENY);
     let status = eventually("the service ends", || service.ended());
     let said = service.stderr();
     let last = said.lines().last().unwrap();

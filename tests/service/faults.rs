@@ -11,7 +11,7 @@ use crate::events::{START_MS, batch};
 use crate::log::{Follower, Record, committed, dead_letters, produce, scores};
 use crate::process::{Process, eventually, text};
 use crate::setup::Setup;
-use crate::support::topics::{chunks, delete_topic};
+use crate::support::topics::{chunks, create_topic, delete_topic};
 
 /// Runs a command with standard output or standard error on a disk that is full.
 fn on_a_full_disk(arguments: &[&str], stdout: bool) -> Output {
@@ -90,6 +90,31 @@ fn a_topic_for_results_that_is_deleted_ends_the_service_with_its_name() {
         last.starts_with("surprisal: ") && last.contains("`gone.scores`") && last.contains("a topic has been removed"),
         "{said}"
     );
+}
+
+#[test]
+fn an_events_topic_that_is_deleted_is_waited_for() {
+    let setup = Setup::new("vanished", 1);
+    produce(setup.brokers, &setup.events, &batch(0..50, 1));
+    let mut wishes = setup.wishes("vanished.results");
+    wishes.kafka =
+        "[kafka.properties]\n\"topic.metadata.propagation.max.ms\" = 500\n\"topic.metadata.refresh.interval.ms\" = 500\n".into();
+    let config = setup.config("vanished", &wishes);
+    let mut service = Process::run(&config);
+    service.await_ready();
+    Follower::open(setup.brokers, &wishes.scores()).until(50);
+    delete_topic(setup.brokers, &setup.events);
+    eventually("nothing is assigned", || (service.metric("surprisal_assigned_partitions") == 0.0).then_some(()));
+    assert_eq!((service.get("/readyz").0, service.get("/healthz").0), (503, 200), "it lives on");
+    let said = service.stderr();
+    assert!(said.contains("vanished [0]: topic does not exist") && said.contains("partitions revoked"), "{said}");
+    // Another topic of the same name is not the log that was learnt.
+    create_topic(setup.brokers, &setup.events, 1, &[("retention.ms", "-1")]);
+    assert_eq!(service.wait(), 1);
+    let mut again = Process::run(&config);
+    assert_eq!(again.wait(), 1);
+    let said = again.stderr();
+    assert!(said.lines().last().unwrap().contains("give the model another id to begin anew"), "{said}");
 }
 
 #[test]

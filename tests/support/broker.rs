@@ -175,14 +175,6 @@ impl Broker {
         &self.bootstrap
     }
 
-    /// Runs one of Kafka's own tools, to its end.
-    #[track_caller]
-    pub fn tool(&self, class: &str, arguments: &[&str]) {
-        let output = Command::new("java").args(self.java_arguments(class)).args(arguments).output();
-        let output = output.unwrap_or_else(|error| panic!("{}", not_run("java", &error)));
-        assert!(output.status.success(), "{class} {arguments:?}: {output:?}");
-    }
-
     /// Shuts the broker down in good order (SIGTERM), or kills it if that takes more than [`STOP_LIMIT`].
     pub fn stop(&mut self) {
         self.end("TERM");

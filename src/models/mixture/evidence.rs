@@ -339,12 +339,15 @@ impl MixtureEvidence {
             return Err(CheckpointError::WrongShape { name: name.into(), found, expected });
         }
         let mut cells = reader.f64(name, &[rows, width])?.to_vec();
-        for column in 0..self.shape.categories {
-            let slots = self.vocabularies[column].len() as f64;
-            let column = self.shape.numbers + self.shape.sums + column;
-            let wrong = |cell: &&f64| !(0.0..=slots).contains(*cell) || cell.fract() != 0.0;
+        let Shape { numbers, sums, booleans, .. } = self.shape;
+        // The greatest whole number that each column behind the numbers may hold.
+        let greatest = std::iter::repeat_n(f64::MAX, sums - booleans).chain(std::iter::repeat_n(1.0, booleans));
+        let greatest = greatest.chain(self.vocabularies.iter().map(|vocabulary| vocabulary.len() as f64));
+        for (column, greatest) in (numbers..).zip(greatest) {
+            let wrong = |cell: &&f64| !(0.0..=greatest).contains(*cell) || cell.fract() != 0.0;
             if let Some(cell) = cells.iter().skip(column).step_by(width).find(wrong) {
-                return Err(CheckpointError::BadValue { name: name.into(), detail: format!("{cell} is no category's place") });
+                let detail = format!("{cell} in column {column}, expected a whole number from 0 to {greatest}");
+                return Err(CheckpointError::BadValue { name: name.into(), detail });
             }
         }
         let name = "recent.missing";

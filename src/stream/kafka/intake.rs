@@ -66,7 +66,7 @@ impl ClientContext for Callbacks {
     fn error(&self, error: KafkaError, reason: &str) {
         client::complain(&self.complaints, &error, reason);
         if let Some(denial) = self.complaints.denial() {
-            self.handover.fail(StreamError::Stop(denial));
+            self.handover.fail(StreamError::Stop(format!("`{}` can't be read: {denial}", self.topic)));
         }
     }
 
