@@ -10,7 +10,9 @@ use surprisal::features::Task;
 use surprisal::models::mean_field::{Draws, Events, LogJoint, MeanField, MeanFieldConfig, Parameter};
 use surprisal::models::mixture::{Covariance, Mixture, MixtureConfig};
 use surprisal::models::neural_network::{Network, NetworkConfig};
-use surprisal::models::regression::{LinearRegression, RegressionConfig};
+use surprisal::models::regression::{
+    LinearRegression, LogisticRegression, PoissonRegression, RegressionConfig, SoftmaxRegression,
+};
 use surprisal::models::vae::{Vae, VaeConfig};
 use surprisal::models::{AnyModel, Model};
 use surprisal::record::{Head, Offset, Partition, Run};
@@ -54,6 +56,11 @@ pub fn kinds() -> &'static [(&'static str, AnyModel)] {
             let config = NetworkConfig { hidden: vec![3], samples: 2, ..NetworkConfig::default() };
             AnyModel::new(Network::new(&schema, &task(target), config).expect("a network"))
         };
+        macro_rules! generalised {
+            ($kind:ty, $target:expr) => {
+                <$kind>::new(&schema, &task($target), RegressionConfig::default()).expect("a regression")
+            };
+        }
         let regression = LinearRegression::new(&schema, &task(0), RegressionConfig::default()).expect("a regression");
         let vae = VaeConfig { latent: 1, hidden: vec![2], samples: 2, inner_steps: 1, ..VaeConfig::default() };
         let mean_field = MeanFieldConfig { pairs: 1, steps: 2, first_events: 16, scoring_pairs: 2, ..MeanFieldConfig::default() };
@@ -61,6 +68,9 @@ pub fn kinds() -> &'static [(&'static str, AnyModel)] {
             ("mixture", mixture(Covariance::Diagonal, 4)),
             ("mixture-full", mixture(Covariance::Full, 4)),
             ("regression", AnyModel::new(regression)),
+            ("regression-boolean", AnyModel::new(generalised!(LogisticRegression, 4))),
+            ("regression-count", AnyModel::new(generalised!(PoissonRegression, 3))),
+            ("regression-category", AnyModel::new(generalised!(SoftmaxRegression, 2))),
             ("network-number", network(0)),
             ("network-category", network(2)),
             ("network-boolean", network(4)),

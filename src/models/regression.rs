@@ -63,6 +63,9 @@ impl Default for RegressionConfig {
     }
 }
 
+/// What makes one that is too large smaller.
+const SMALLER: &str = "fewer inputs, of which a category counts as up to 32, or fewer classes";
+
 /// A configuration that makes no regression.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RegressionError {

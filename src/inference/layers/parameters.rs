@@ -56,7 +56,7 @@ impl<T: Real> Parameters<T> {
 
     /// Whether every number is finite, rounded as it is.
     pub fn is_finite(&self) -> bool {
-        self.flat().all(f64::is_finite)
+        self.flat().into_iter().all(f64::is_finite)
     }
 
     /// Sets everything to 0.
