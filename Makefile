@@ -3,12 +3,16 @@
 #   make bench   Criterion and end-to-end benchmarks                      make bench-peers  against Python peers
 #   make scoreboard DATA=dir   ranking quality on a folder of data sets   make lint         formatting and clippy
 #   make cuda    the build for NVIDIA GPUs, on any machine                make check-cuda   clippy on its code
+#   make fuzz    each decoder, the configuration and snapshots against bytes that are made to break them, FUZZ_SECONDS each
 #   make test-cuda   the arithmetic against its reference, on a GPU if LD_LIBRARY_PATH leads to NVIDIA's libraries
 
 CARGO ?= cargo
 DATA ?= data
 PYTHON ?= python3
 VENV := target/peers
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= json score letter chunks restore config
+FUZZ := target/fuzz
 # The oldest GPUs to build for: 80 is Ampere (A100). Newer ones translate its PTX when the program starts.
 CUDA_COMPUTE_CAP ?= 80
 CUDA := target/cuda
@@ -17,7 +21,7 @@ CUDA_STUBS := $(CUDA_TOOLKIT)/lib/stubs
 CUDA_BUILD := CUDA_HOME=$(abspath $(CUDA_TOOLKIT)) NVCC=$(abspath $(CUDA_TOOLKIT))/bin/nvcc \
 	CUDA_COMPUTE_CAP=$(CUDA_COMPUTE_CAP) CUDARC_CUDA_VERSION=13000
 
-.PHONY: demo test lint bench bench-peers scoreboard build cuda test-cuda check-cuda kafka clean
+.PHONY: demo test lint bench bench-peers scoreboard build fuzz cuda test-cuda check-cuda kafka clean
 
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
@@ -31,6 +35,7 @@ test: rust kafka
 
 lint: rust
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --release --all-targets -- -D warnings
 
 bench: rust kafka
@@ -47,6 +52,18 @@ bench-peers: rust
 
 build: rust
 	$(CARGO) build --release
+
+# By libFuzzer, on stable Rust: without a sanitizer, since the program has next to no unsafe code. What is new is kept in target/fuzz/corpus,
+# and an input that breaks something in target/fuzz/found: fix it, and give the input a name in fuzz/corpus.
+fuzz: rust
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	cp Cargo.lock fuzz/Cargo.lock
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p $(FUZZ)/corpus/$$target $(FUZZ)/found && \
+		$(CARGO) fuzz run --sanitizer none --target-dir $(FUZZ) $$target $(FUZZ)/corpus/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 -print_final_stats=1 -artifact_prefix=$(FUZZ)/found/$$target- \
+			|| exit 1; \
+	done
 
 # Needs neither a GPU nor NVIDIA's software: the compiler comes from PyPI, and the linker is content with stubs.
 cuda: rust $(CUDA_TOOLKIT)/lib/libcudart.a

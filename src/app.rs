@@ -15,7 +15,8 @@ mod scoreboard;
 mod service;
 
 use std::error::Error;
-use std::io;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -148,7 +149,8 @@ pub fn exit(result: Result<(), AppError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::from(status::OK),
         Err(error) => {
-            eprintln!("surprisal: {error}");
+            // Where even that can't be said, the status still says it.
+            let _ = writeln!(io::stderr(), "surprisal: {error}");
             ExitCode::from(error.status())
         }
     }
@@ -167,6 +169,11 @@ fn execute(cli: Cli, model_of: ModelOf<'_>) -> Result<(), AppError> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Scoreboard(arguments) => scoreboard::run(&arguments.data, &arguments.output),
     }
+}
+
+/// Prints a line. A full disk or a reader that has gone is an error like others.
+fn say(line: impl Display) -> Result<(), AppError> {
+    writeln!(io::stdout(), "{line}").map_err(|source| AppError::System { doing: "printing", source })
 }
 
 /// What the Kafka stream is told.

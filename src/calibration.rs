@@ -33,7 +33,8 @@ impl Calibrator {
         let ordered = means.windows(2).all(|pair| pair[0] <= pair[1]);
         let finite = means.iter().chain(weights).chain([&range.0, &range.1]).all(|value| value.is_finite());
         let within = means.first().is_none_or(|first| range.0 <= *first) && means.last().is_none_or(|last| *last <= range.1);
-        (whole && ordered && finite && within && weights.iter().all(|weight| *weight > 0.0))
+        let weighs = weights.iter().all(|weight| *weight > 0.0) && weights.iter().sum::<f64>().is_finite();
+        (whole && ordered && finite && within && weighs)
             .then(|| Self::of(means.iter().zip(weights).map(|(mean, weight)| Centroid::new(*mean, *weight)).collect(), range))
     }
 
@@ -139,7 +140,8 @@ impl Tail {
             (None, _) => 0.0,
             (Some(_), None) => self.total,
             (Some((left, weight_left)), Some(&(right, weight_right))) => {
-                weight_left + (surprisal - left) / (right - left) * (weight_right - weight_left)
+                // Halves, because the distance of two numbers need not be one.
+                weight_left + (0.5 * surprisal - 0.5 * left) / (0.5 * right - 0.5 * left) * (weight_right - weight_left)
             }
         };
         ((1.0 + self.total - below) / (1.0 + self.total)).clamp(f64::MIN_POSITIVE, 1.0)
@@ -234,5 +236,15 @@ mod tests {
         assert_eq!(Calibrator::from_centroids(&means, &weights, calibrator.range()), Some(calibrator.clone()));
         assert_eq!(Calibrator::from_centroids(&means, &weights[1..], calibrator.range()), None);
         assert_eq!(Calibrator::from_centroids(&[2.0, 1.0], &[1.0, 1.0], (1.0, 2.0)), None);
+        assert_eq!(Calibrator::from_centroids(&[1.0, 2.0], &[f64::MAX, f64::MAX], (1.0, 2.0)), None, "no sum");
+    }
+
+    #[test]
+    fn surprisals_of_any_size_have_a_probability() {
+        let calibrator = Calibrator::from_centroids(&[f64::MIN, f64::MAX], &[1.0, 2.0], (f64::MIN, f64::MAX)).unwrap();
+        for surprisal in [f64::NEG_INFINITY, f64::MIN, -1.0, 0.0, 1e308, f64::MAX, f64::INFINITY] {
+            let probability = calibrator.tail().probability(surprisal);
+            assert!(probability > 0.0 && probability <= 1.0, "{surprisal}: {probability}");
+        }
     }
 }

@@ -2,6 +2,30 @@
 //!
 //! A model turns its evidence into tensors and back. Reading checks name, type and shape and refuses by name.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+/// Bytes of a model's evidence at most, texts aside: a snapshot of it must fit the memory of whoever reads it.
+pub const MAX_EVIDENCE_BYTES: usize = 512 << 20;
+
+/// A model whose evidence can grow larger than a snapshot may be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its evidence can take {bytes} bytes a partition, expected at most {MAX_EVIDENCE_BYTES}; choose {cure}")]
+pub struct TooLarge {
+    /// Bytes that it can take.
+    pub bytes: usize,
+    /// What makes it smaller.
+    pub cure: &'static str,
+}
+
+impl TooLarge {
+    /// Refuses evidence of more than [`MAX_EVIDENCE_BYTES`].
+    pub(crate) fn check(numbers: usize, cure: &'static str) -> Result<(), Self> {
+        let bytes = numbers.saturating_mul(size_of::<f64>());
+        if bytes > MAX_EVIDENCE_BYTES { Err(Self { bytes, cure }) } else { Ok(()) }
+    }
+}
+
 /// A dense array in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
@@ -138,9 +162,34 @@ impl<'a> Reader<'a> {
         let Data::F64(data) = &tensor.data else { return Err(Self::wrong_type(tensor, "f64")) };
         Self::check(tensor, shape)?;
         if let Some(at) = data.iter().position(|value| !value.is_finite()) {
-            return Err(CheckpointError::BadValue { name: name.into(), detail: format!("element {at} is {}", data[at]) });
+            let detail = format!("element {at} is {}, expected a finite number", data[at]);
+            return Err(CheckpointError::BadValue { name: name.into(), detail });
         }
         Ok(data)
+    }
+
+    /// As [`f64`](Self::f64), with no element below `least`.
+    pub fn at_least(&self, least: f64, name: &str, shape: &[usize]) -> Result<&'a [f64], CheckpointError> {
+        let data = self.f64(name, shape)?;
+        match data.iter().position(|value| *value < least) {
+            Some(at) => {
+                let detail = format!("element {at} is {}, expected at least {least}", data[at]);
+                Err(CheckpointError::BadValue { name: name.into(), detail })
+            }
+            None => Ok(data),
+        }
+    }
+
+    /// The integers of the tensor `name`, whose shape must be `shape`, each within `range`.
+    pub fn within(&self, range: RangeInclusive<i64>, name: &str, shape: &[usize]) -> Result<&'a [i64], CheckpointError> {
+        let data = self.i64(name, shape)?;
+        match data.iter().position(|value| !range.contains(value)) {
+            Some(at) => {
+                let detail = format!("element {at} is {}, expected {} to {}", data[at], range.start(), range.end());
+                Err(CheckpointError::BadValue { name: name.into(), detail })
+            }
+            None => Ok(data),
+        }
     }
 
     /// The integers of the tensor `name`, whose shape must be `shape`.
@@ -151,11 +200,19 @@ impl<'a> Reader<'a> {
         Ok(data)
     }
 
-    /// The texts of the list `name`, however many.
+    /// The texts of the list `name`, however many, each of them once.
     pub fn text(&self, name: &str) -> Result<&'a [String], CheckpointError> {
         let tensor = self.find(name)?;
         let Data::Text(data) = &tensor.data else { return Err(Self::wrong_type(tensor, "text")) };
-        Ok(data)
+        Self::check(tensor, &[data.len()])?;
+        let mut known = BTreeSet::new();
+        match data.iter().find(|text| !known.insert(*text)) {
+            Some(twice) => {
+                let detail = format!("{twice:?} occurs twice, expected each text once");
+                Err(CheckpointError::BadValue { name: name.into(), detail })
+            }
+            None => Ok(data),
+        }
     }
 
     /// The first dimension of the tensor `name`: how many things the checkpoint holds.
@@ -166,5 +223,19 @@ impl<'a> Reader<'a> {
             found: Vec::new(),
             expected: vec![0],
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_is_limited() {
+        let most = MAX_EVIDENCE_BYTES / 8;
+        assert_eq!(TooLarge::check(most, "less"), Ok(()));
+        let error = TooLarge::check(most + 1, "less").unwrap_err().to_string();
+        assert_eq!(error, "its evidence can take 536870920 bytes a partition, expected at most 536870912; choose less");
+        assert!(TooLarge::check(usize::MAX, "less").is_err());
     }
 }

@@ -365,10 +365,12 @@ impl<M: Model> Engine<M> {
             let rows = run.rows.view().slice(start..end);
             surprisals.clear();
             self.model.score(&self.belief.posterior, rows, &mut surprisals);
+            // Where a model can't tell, nothing is more surprising.
+            let told = |number: f64| if number.is_nan() { f64::INFINITY } else { number };
             scores.extend(surprisals.iter().map(|&Surprisal { nats, sd }| Score {
-                surprisal: nats,
-                surprisal_sd: sd,
-                tail_probability: self.belief.tail.probability(nats),
+                surprisal: told(nats),
+                surprisal_sd: told(sd),
+                tail_probability: self.belief.tail.probability(told(nats)),
                 step: self.step,
             }));
             // What is to be forgotten is scored like any event, and leaves no trace in what is learnt.

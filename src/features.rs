@@ -13,6 +13,9 @@ pub use design::Design;
 /// Values of a category told apart where nobody says how many.
 pub const DEFAULT_CAPACITY: usize = 1024;
 
+/// Columns of an event at most.
+pub const MAX_COLUMNS: usize = 4096;
+
 /// What a column's values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -181,8 +181,9 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
         false
     }
 
-    /// Appends each row's surprisal, whose bits depend on the row and the posterior and not on the rows beside it: how a stream falls
-    /// into transactions must leave no trace.
+    /// Appends each row's surprisal: a number, infinite where the posterior holds an event to be impossible, or NaN
+    /// where it can't tell. Its bits depend on the row and the posterior and not on the rows beside it: how a stream falls into
+    /// transactions must leave no trace.
     fn score(&self, posterior: &Self::Posterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
 
     /// The site after a block: `retention · site + weight · ∇_m E_q[ln p(block | θ)]`, one natural-gradient step.

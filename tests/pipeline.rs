@@ -27,6 +27,8 @@ struct TickingClock<'a> {
     log: &'a MemoryLog,
     stop: &'a AtomicBool,
     ticks: Cell<u64>,
+    /// What the machine's clock shows after so many ticks.
+    wall: fn(u64) -> i64,
 }
 
 impl Clock for TickingClock<'_> {
@@ -39,7 +41,7 @@ impl Clock for TickingClock<'_> {
     }
 
     fn unix_ms(&self) -> i64 {
-        self.ticks.get() as i64
+        (self.wall)(self.ticks.get())
     }
 
     fn pause(&self, time: Duration) {
@@ -68,6 +70,11 @@ fn open(log: &MemoryLog, faults: Vec<Fault>) -> MemoryStream {
 
 /// Runs the loop on `stream` until everything is consumed or it dies.
 fn run(log: &MemoryLog, stream: impl Stream) -> Result<(), PipelineError> {
+    run_by(log, stream, |ticks| ticks as i64)
+}
+
+/// The same by a clock that shows `wall`.
+fn run_by(log: &MemoryLog, stream: impl Stream, wall: fn(u64) -> i64) -> Result<(), PipelineError> {
     let stop = AtomicBool::new(false);
     let settings = Settings {
         model_id: "trace".into(),
@@ -79,7 +86,7 @@ fn run(log: &MemoryLog, stream: impl Stream) -> Result<(), PipelineError> {
         archive: Archive { snapshots: 2, interval: Duration::from_millis(100) },
         scores_format: Format::Json,
     };
-    let clock = TickingClock { log, stop: &stop, ticks: Cell::new(0) };
+    let clock = TickingClock { log, stop: &stop, ticks: Cell::new(0), wall };
     let pipeline =
         Pipeline::new(Tracer::default(), Tracer::schema(), Learning::default(), settings, stream, clock, Health::default())?;
     pipeline.run(&stop, &mut |_| {}).map(drop)
@@ -113,6 +120,25 @@ fn the_last_operation_can_be_any() {
             assert_eq!(shaken.violation(&events(1)), None, "after {fault:?}");
             assert_eq!(shaken.scores, calm.scores, "after {fault:?}");
         }
+    }
+}
+
+/// The machine's clock is for people: set back or wrong, it changes nothing that is scored or learnt.
+#[test]
+fn a_clock_that_runs_backwards_changes_nothing() {
+    let calm = outcome(1, Vec::new(), |stream| stream);
+    let walls: [fn(u64) -> i64; 4] = [
+        |ticks| 1_700_000_000_000 - 1000 * ticks as i64,
+        |_| i64::MIN,
+        |_| i64::MAX,
+        |ticks| if ticks % 2 == 0 { i64::MAX } else { i64::MIN },
+    ];
+    for wall in walls {
+        let log = log(1);
+        run_by(&log, open(&log, Vec::new()), wall).expect("nothing goes wrong");
+        let found = Outcome::of(&log);
+        assert_eq!(found.violation(&events(1)), None);
+        assert_eq!(found.scores, calm.scores);
     }
 }
 

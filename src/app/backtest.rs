@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::report::Report;
-use super::{AppError, ModelOf};
+use super::{AppError, ModelOf, say};
 use crate::cli::BacktestArgs;
 use crate::config::{Config, ModelConfig};
 use crate::engine::{Engine, Learning, Refused, Score};
@@ -34,7 +34,7 @@ pub fn run(arguments: &BacktestArgs, model_of: ModelOf<'_>) -> Result<(), AppErr
         None => {
             let schema = infer_schema(&arguments.input, label, SAMPLE_ROWS)?;
             let columns = schema.columns().iter().map(|column| format!("{} {}", column.name, column.kind.name()));
-            println!("  columns inferred     {}", columns.collect::<Vec<_>>().join(", "));
+            say(format_args!("  columns inferred     {}", columns.collect::<Vec<_>>().join(", ")))?;
             (schema, ModelConfig::default())
         }
     };

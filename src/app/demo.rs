@@ -22,7 +22,7 @@ use self::scores::ScoreReader;
 use super::AppError;
 use super::report::Report;
 use super::service::{serve, stop_on_signals};
-use super::{model, stream_settings};
+use super::{model, say, stream_settings};
 use crate::cli::DemoArgs;
 use crate::config::{Config, Environment};
 use crate::pipeline::Committed;
@@ -61,11 +61,11 @@ pub fn run(arguments: &DemoArgs) -> Result<(), AppError> {
     let server = runtime.block_on(Server::start(config.http.listen, metrics, health.clone()))?;
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signals(&runtime, Arc::clone(&stop))?;
-    println!("Replaying {total} events of {} into `{}` at {brokers}", data.name(), topics.events);
+    say(format_args!("Replaying {total} events of {} into `{}` at {brokers}", data.name(), topics.events))?;
     if arguments.brokers.is_some() {
-        println!("The topics `{}` and beside it stay when the demo is over", topics.events);
+        say(format_args!("The topics `{}` and beside it stay when the demo is over", topics.events))?;
     }
-    println!("Metrics are served at http://{}/metrics", server.address());
+    say(format_args!("Metrics are served at http://{}/metrics", server.address()))?;
 
     let (committed, commits) = mpsc::channel();
     let model = model(&config.schema, &config.model)?;
@@ -80,7 +80,7 @@ pub fn run(arguments: &DemoArgs) -> Result<(), AppError> {
     }
     let replayed = follow(&data, total, &brokers, &topics, &commits, &service, &stop);
     if replayed.is_ok() && arguments.serve && !stop.load(Ordering::Relaxed) {
-        println!("Still serving; stop with Ctrl-C");
+        say("Still serving; stop with Ctrl-C")?;
         while !stop.load(Ordering::Relaxed) && !service.is_finished() {
             thread::sleep(Duration::from_millis(100));
         }
@@ -137,7 +137,7 @@ fn follow(
     let (surprisals, offsets) = reader.into_scores();
     let labels: Vec<_> = offsets.iter().map(|offset| Some(data.is_anomaly(*offset))).collect();
     let report = Report::new(total as u64, dead as u64, seconds, &surprisals, &labels);
-    println!();
+    say("")?;
     report.print(&mut std::io::stdout()).map_err(|source| AppError::System { doing: "printing the report", source })?;
     Ok(report)
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::AppError;
 use super::backtest::{SAMPLE_ROWS, backtest};
 use super::report::{Report, save_json};
+use super::{AppError, say};
 use crate::config::ModelConfig;
 use crate::stream::file::infer_schema;
 
@@ -33,10 +33,10 @@ struct Row {
 /// Runs the command on `data`, which holds `tabular/*.csv` or `*.csv.gz`.
 pub fn run(data: &Path, output: &Path) -> Result<(), AppError> {
     let mut tabular = Vec::new();
-    println!(
+    say(format_args!(
         "{:<20} {:>8} {:>9} {:>8} {:>17} {:>10}",
         "data set", "events", "anomalies", "ROC AUC", "average precision", "events/s"
-    );
+    ))?;
     for (name, path) in sets(&data.join("tabular"))? {
         let schema = infer_schema(&path, Some(LABEL), SAMPLE_ROWS)?;
         let config = ModelConfig::default();
@@ -45,15 +45,15 @@ pub fn run(data: &Path, output: &Path) -> Result<(), AppError> {
         let row = Row::new(name, &report).ok_or_else(|| {
             AppError::Unusable(format!("{}: `{LABEL}` holds one value only; both 0 and 1 are needed", path.display()))
         })?;
-        println!(
+        say(format_args!(
             "{:<20} {:>8} {:>9} {:>8.4} {:>17.4} {:>10.0}",
             row.name, row.events, row.anomalies, row.roc_auc, row.average_precision, row.events_per_second
-        );
+        ))?;
         tabular.push(row);
     }
     let mean = |figure: fn(&Row) -> f64| tabular.iter().map(figure).sum::<f64>() / tabular.len() as f64;
     let (mean_roc_auc, mean_average_precision) = (mean(|row| row.roc_auc), mean(|row| row.average_precision));
-    println!("{:<20} {:>8} {:>9} {mean_roc_auc:>8.4} {mean_average_precision:>17.4}", "mean", "", "");
+    say(format_args!("{:<20} {:>8} {:>9} {mean_roc_auc:>8.4} {mean_average_precision:>17.4}", "mean", "", ""))?;
     save_json(&Scoreboard { tabular, mean_roc_auc, mean_average_precision }, output)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{AppError, ModelOf, loop_settings, stream_settings};
+use super::{AppError, ModelOf, loop_settings, say, stream_settings};
 use crate::codec::json::{JsonDecoder, Limits};
 use crate::config::{Config, KafkaConfig};
 use crate::features::Schema;
@@ -91,14 +91,12 @@ pub fn stop_on_signals(runtime: &Runtime, stop: Arc<AtomicBool>) -> Result<(), A
 /// Checks the configuration and the connection, and starts nothing.
 pub fn check(config: &Config, path: &Path, model_of: ModelOf<'_>) -> Result<(), AppError> {
     model_of(&config.schema, &config.model)?;
-    println!("{}: the configuration is right", path.display());
+    say(format_args!("{}: the configuration is right", path.display()))?;
     let found = kafka::check(&stream_settings(&config.model.id, &config.kafka))?;
-    println!(
-        "{}: reached, events topic `{}` has {} partitions",
-        config.kafka.brokers, config.kafka.events, found.event_partitions
-    );
+    let (brokers, events) = (&config.kafka.brokers, &config.kafka.events);
+    say(format_args!("{brokers}: reached, events topic `{events}` has {} partitions", found.event_partitions))?;
     for topic in found.missing {
-        println!("topic `{topic}` does not exist yet; `surprisal run` will create it");
+        say(format_args!("topic `{topic}` does not exist yet; `surprisal run` will create it"))?;
     }
     Ok(())
 }

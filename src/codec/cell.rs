@@ -9,6 +9,9 @@ use crate::record::Reason;
 /// Characters of a value that a message shows.
 const SHOWN_CHARS: usize = 80;
 
+/// Bytes of a category's text at most. Texts are kept for good: with long ones a few thousand events could fill the memory.
+const MAX_TEXT_BYTES: usize = 1024;
+
 /// A value of an event that has no parts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Scalar<'a> {
@@ -49,7 +52,11 @@ impl Misfit {
     }
 
     fn out_of_range(kind: Kind) -> Self {
-        let expected = if kind == Kind::Number { "a finite number" } else { Self::wrong_type(kind).expected };
+        let expected = match kind {
+            Kind::Number => "a finite number",
+            Kind::Category { .. } => "a category's text of at most 1024 bytes",
+            _ => Self::wrong_type(kind).expected,
+        };
         Self { reason: Reason::OutOfRange, expected }
     }
 
@@ -72,6 +79,7 @@ pub(crate) fn cell(kind: Kind, scalar: Scalar<'_>, texts: &mut Texts) -> Result<
             Ok(Cell::Value(value.abs()))
         }
         (Kind::Boolean, Scalar::Boolean(value)) => Ok(Cell::Value(f64::from(value))),
+        (Kind::Category { .. }, Scalar::Text(text)) if text.len() > MAX_TEXT_BYTES => Err(Misfit::out_of_range(kind)),
         (Kind::Category { .. }, scalar) => Ok(Cell::Value(category(scalar, texts) as f64)),
         (Kind::Timestamp, scalar) => time(scalar),
         (Kind::Number | Kind::Count, Scalar::Signed(_) | Scalar::Float(_)) => Err(Misfit::out_of_range(kind)),

@@ -8,7 +8,7 @@
 //! | number    | a number, rounded to the nearest `f64`; text that looks like one is refused       |
 //! | count     | a number from zero up that is whole (`3`, `3.0`)                                  |
 //! | boolean   | `true` or `false`; 0 and 1 are refused                                            |
-//! | category  | text; a number or boolean as JSON writes it, so `1.50` and `1.5` are the same     |
+//! | category  | text of up to 1,024 bytes; a number or boolean as JSON writes it, `1.50` as `1.5` |
 //! | timestamp | seconds, milliseconds, µs or ns since 1970 by magnitude, or RFC 3339 text         |
 //!
 //! Fields outside the schema are checked to be JSON and skipped, whatever numbers they hold. Where a key occurs twice in an object
@@ -125,7 +125,9 @@ fn diagnose(text: &str, error: &serde_json::Error, field: Option<&Node>, misplac
         let detail = format!("found {}, expected a JSON object", cut(text.trim_ascii()));
         return Fault { reason: Reason::NotAnObject, detail };
     }
-    Fault { reason: Reason::InvalidJson, detail: format!("{error}, expected a JSON object: {}", cut(text)) }
+    // The reader's own words may quote the whole text.
+    let said = cut(&error.to_string());
+    Fault { reason: Reason::InvalidJson, detail: format!("{said}, expected a JSON object: {}", cut(text)) }
 }
 
 /// The byte at which `error` says that the reader stopped.

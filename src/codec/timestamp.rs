@@ -3,11 +3,24 @@
 //! A number tells its unit by its magnitude: below 1e11 it is seconds (until the year 5138), below 1e14 milliseconds, below 1e17
 //! microseconds, otherwise nanoseconds. So milliseconds before March 1973 would be taken for seconds; events that old come as text.
 //!
+//! Only times of the years 0 to 9999 are times: the far ends of 64 bits are some program's mistake.
+//!
 //! A text is RFC 3339 or its everyday relatives: `2024-02-29T12:00:00.5Z`, `2024-02-29 12:00:00+01:00`, `2024-02-29`. Without an
 //! offset it is UTC. Digits behind the millisecond are cut off.
 
+use std::ops::RangeInclusive;
+
+/// The years 0 to 9999, in milliseconds since 1970.
+const RANGE: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+
 /// What is accepted, for messages.
-pub(crate) const EXPECTED: &str = "a time: seconds, ms, µs or ns since 1970, or text such as \"2024-02-29T12:00:00Z\"";
+pub(crate) const EXPECTED: &str =
+    "a time of the years 0 to 9999: seconds, ms, µs or ns since 1970, or text such as \"2024-02-29T12:00:00Z\"";
+
+/// `milliseconds`, if they are a time.
+pub(crate) fn plausible(milliseconds: i64) -> Option<i64> {
+    RANGE.contains(&milliseconds).then_some(milliseconds)
+}
 
 /// Milliseconds since 1970 of a whole number of seconds, milliseconds, microseconds or nanoseconds.
 pub(crate) fn from_integer(value: i128) -> Option<i64> {
@@ -17,7 +30,7 @@ pub(crate) fn from_integer(value: i128) -> Option<i64> {
         100_000_000_000_000..100_000_000_000_000_000 => value.div_euclid(1_000),
         _ => value.div_euclid(1_000_000),
     };
-    i64::try_from(milliseconds).ok()
+    i64::try_from(milliseconds).ok().and_then(plausible)
 }
 
 /// As [`from_integer`], of a number that may have a fraction.
@@ -29,7 +42,7 @@ pub(crate) fn from_float(value: f64) -> Option<i64> {
         _ => value / 1e6,
     };
     // Beyond 2^63 a cast would saturate; NaN and infinities fail the comparison.
-    (milliseconds.abs() < 9.2e18).then(|| milliseconds.round() as i64)
+    (milliseconds.abs() < 9.2e18).then(|| milliseconds.round() as i64).and_then(plausible)
 }
 
 /// Milliseconds since 1970 of a date or a date with time.
@@ -223,8 +236,21 @@ mod tests {
         assert_eq!(from_integer(100_000_000_000), Some(100_000_000_000));
         assert_eq!(from_float(1_709_210_096.789), Some(1_709_210_096_789));
         assert_eq!(from_float(1.709_210_096_789e12), Some(1_709_210_096_789));
-        for value in [1e300, f64::INFINITY, f64::NAN] {
+        for value in [1e300, 9e24, -9e24, f64::INFINITY, f64::NAN] {
             assert_eq!(from_float(value), None);
+        }
+    }
+
+    #[test]
+    fn times_end_with_the_year_9999() {
+        let (first, last) = (-62_167_219_200_000, 253_402_300_799_999);
+        assert_eq!((from_text("0000-01-01"), from_text("9999-12-31T23:59:59.999Z")), (Some(first), Some(last)));
+        for (value, expected) in [(first, Some(first)), (last, Some(last)), (first - 1, None), (last + 1, None)] {
+            assert_eq!(plausible(value), expected);
+            assert_eq!(from_integer(i128::from(value) * 1_000_000), expected);
+        }
+        for value in [i64::MIN, i64::MAX] {
+            assert_eq!(plausible(value), None);
         }
     }
 }

@@ -13,7 +13,10 @@ use prost::Message;
 use crate::checkpoint::CheckpointError;
 use crate::record::Partition;
 
-pub use chunk::{Assembler, MAX_CHUNK_BYTES, archive_key, parse_archive_key, parse_snapshot_key, snapshot_key};
+pub use chunk::{
+    Assembler, MAX_CHUNK_BYTES, MAX_CHUNKS, MAX_SNAPSHOT_BYTES, archive_key, check_chunk_count, parse_archive_key,
+    parse_chunk_place, parse_snapshot_key, snapshot_key,
+};
 pub use letter::{DeadLetter, decode_dead_letter, encode_dead_letter};
 pub use score::{Scored, decode_score, encode_score};
 pub use snapshot::{Archived, Snapshot, SnapshotHeader, decode_snapshot, encode_snapshot};
@@ -77,6 +80,23 @@ pub enum WireError {
         index: u32,
         /// Chunks of the snapshot.
         count: u32,
+    },
+    /// A snapshot that is larger than any may be.
+    #[error(
+        "snapshot of `{model_id}`, partition {partition}: {found} {unit}, expected at most {limit}; make the model smaller: fewer columns \
+         or components, smaller capacities, narrower layers"
+    )]
+    TooLarge {
+        /// Whose snapshot it is.
+        model_id: String,
+        /// See `model_id`.
+        partition: Partition,
+        /// How many there are.
+        found: usize,
+        /// Of what: bytes or chunks.
+        unit: &'static str,
+        /// How many there may be.
+        limit: usize,
     },
     /// Bytes that were changed on the way.
     #[error("snapshot of `{model_id}`, partition {partition}: checksum is {found:016x}, its chunks say {expected:016x}")]

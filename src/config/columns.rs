@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::error::{Fault, Source};
 use super::values::{self, OneOrMore};
-use crate::features::{Column, DEFAULT_CAPACITY, Kind, Schema};
+use crate::features::{Column, DEFAULT_CAPACITY, Kind, MAX_COLUMNS, Schema};
 
 /// One `[[columns]]` table.
 #[derive(Deserialize)]
@@ -60,6 +60,11 @@ impl ColumnTable {
 
 /// The schema of `tables`, if they make one.
 pub(super) fn schema(tables: Vec<ColumnTable>, source: &Source<'_>) -> Result<Schema, Fault> {
+    if tables.len() > MAX_COLUMNS {
+        let message = format!("{} columns, expected at most {MAX_COLUMNS}", tables.len());
+        let span = source.span(&["columns", &MAX_COLUMNS.to_string(), "name"]);
+        return Err(Fault::new(span, message, "leave out fields that say little, or model parts of the event apart"));
+    }
     let mut columns: Vec<Column> = Vec::with_capacity(tables.len());
     for (index, table) in tables.iter().enumerate() {
         let fault = |key, message, help: &str| {

@@ -48,6 +48,10 @@ pub fn ln_minus_digamma(x: f64) -> f64 {
 
 /// `ψ₁(x) = ψ₀'(x)` for x > 0, by the same recurrence and its asymptotic series.
 pub fn trigamma(x: f64) -> f64 {
+    // The recurrence would take for ever to bring a large negative number up.
+    if x < 0.0 {
+        return f64::NAN;
+    }
     let (mut shifted, mut sum) = (x, 0.0);
     while shifted < ASYMPTOTIC {
         sum += 1.0 / (shifted * shifted);

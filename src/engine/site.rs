@@ -111,3 +111,36 @@ impl<E> Site<E> {
         (Some(time), time.saturating_sub(self.time_ms.unwrap_or(time)) as f64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of one block, by one site after the other.
+    fn elapsed(blocks: &[&[i64]]) -> Vec<(Option<i64>, f64)> {
+        let mut site = Site::new((), Offset(0));
+        let block = |times: &&[i64]| {
+            let (time, elapsed) = site.elapsed(&mut times.to_vec());
+            site.time_ms = time;
+            (time, elapsed)
+        };
+        blocks.iter().map(block).collect()
+    }
+
+    #[test]
+    fn time_is_a_blocks_median_and_never_runs_backwards() {
+        assert_eq!(
+            elapsed(&[&[], &[5, 1, 9], &[], &[3], &[8]]),
+            [(None, 0.0), (Some(5), 0.0), (Some(5), 0.0), (Some(5), 0.0), (Some(8), 3.0)]
+        );
+        assert_eq!(elapsed(&[&[10], &[20, i64::MIN, i64::MAX]]), [(Some(10), 0.0), (Some(20), 10.0)], "one wild clock of three");
+    }
+
+    #[test]
+    fn the_ends_of_time_are_a_finite_distance_apart() {
+        for times in [[i64::MIN, i64::MAX], [i64::MAX, i64::MIN], [0, i64::MAX], [i64::MIN, 0]] {
+            let found = elapsed(&[&times[..1], &times[1..]]);
+            assert!(found.iter().all(|(_, elapsed)| elapsed.is_finite() && *elapsed >= 0.0), "{found:?}");
+        }
+    }
+}

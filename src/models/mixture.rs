@@ -36,7 +36,7 @@ use std::collections::BTreeMap;
 use candle_core::Device;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::checkpoint::{CheckpointError, Tensor};
+use crate::checkpoint::{CheckpointError, Tensor, TooLarge};
 use crate::dist::beta::Beta;
 use crate::features::{Kind, RowsView, Schema};
 use crate::models::{Block, ColumnSummary, Learnt, Model, NotFinite, Part, Progress, Surprisal};
@@ -122,6 +122,9 @@ pub enum MixtureError {
         /// Its scale.
         scale: f64,
     },
+    /// A mixture of more than a snapshot holds.
+    #[error("the mixture is too large: {0}")]
+    TooLarge(#[from] TooLarge),
     /// A schema with nothing but timestamps.
     #[error("there is no column to model: add a number, category, count or boolean column")]
     NoColumn,
@@ -183,6 +186,8 @@ impl Mixture {
                 return Err(MixtureError::BadStandard { column: name.clone(), location, scale });
             }
         }
+        let cure = "fewer components or columns, smaller capacities, or covariance = \"diagonal\"";
+        TooLarge::check(layout.evidence_numbers(config.components), cure)?;
         Ok(Self { schema: schema.clone(), layout, config, device: None })
     }
 

@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::inputs::Inputs;
 use super::pool::{Loan, Pool};
-use crate::checkpoint::{CheckpointError, Tensor};
+use crate::checkpoint::{CheckpointError, Tensor, TooLarge};
 use crate::features::{Column, Kind, RowsView, Schema, Task};
 use crate::inference::layers::{Activation, Sampled, Shape};
 use crate::inference::newton::{Newton, Prior};
@@ -115,6 +115,9 @@ pub enum NetworkError {
         /// Its scale.
         scale: f64,
     },
+    /// A network of more than a snapshot holds.
+    #[error("the network is too large: {0}")]
+    TooLarge(#[from] TooLarge),
     /// A target among the inputs, or inputs that have no place in a design.
     #[error("there is nothing to predict `{target}` from: add an input of another kind than timestamp that is not the target")]
     NoInput {
@@ -224,6 +227,10 @@ impl Network {
             }
         }
         let layout = Layout::new(schema, task, &config)?;
+        let classes = if let Target::Category { capacity } = layout.target { capacity } else { 0 };
+        let cure =
+            "fewer or narrower hidden layers, a smaller capacity of the target, or fewer inputs: a category counts as up to 32";
+        TooLarge::check(2 * layout.shape(classes).parameters(), cure)?;
         let (workspaces, samples) = (Pool::default(), Pool::default());
         Ok(Self { layout, config, workspaces, samples, prior: Arc::default() })
     }

@@ -35,6 +35,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
+use crate::checkpoint::TooLarge;
 use crate::models::Standard;
 use classes::MOST_CLASSES;
 use layout::Layout;
@@ -61,6 +62,9 @@ impl Default for RegressionConfig {
         Self { prior_scale: 2.5, inner_steps: 2, standards: BTreeMap::new() }
     }
 }
+
+/// What makes one that is too large smaller.
+const SMALLER: &str = "fewer inputs, of which a category counts as up to 32, or fewer classes";
 
 /// A configuration that makes no regression.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -112,6 +116,9 @@ pub enum RegressionError {
         /// Its scale.
         scale: f64,
     },
+    /// A regression of more than a snapshot holds.
+    #[error("the regression is too large: {0}")]
+    TooLarge(#[from] TooLarge),
     /// A target among the inputs, or inputs that have no place in a design.
     #[error("there is nothing to predict `{target}` from: add an input of another kind than timestamp that is not the target")]
     NoInput {

@@ -20,7 +20,7 @@ impl Standard {
     /// The mean and standard deviation of numbers with these moments, if they have varied.
     pub(super) fn learnt(count: f64, mean: f64, scatter: f64) -> Option<Self> {
         let scale = if count > 0.0 { (scatter / count).sqrt() } else { 0.0 };
-        (scale > VARIES * mean.abs() && scale > LEAST_SCALE).then_some(Self { location: mean, scale })
+        (scale > VARIES * mean.abs() && scale > LEAST_SCALE && scale.is_finite()).then_some(Self { location: mean, scale })
     }
 
     /// Whether `value` is another than `constant`, the only one that a column has ever had.

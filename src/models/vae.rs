@@ -28,7 +28,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::inputs::Inputs;
 use super::pool::{Loan, Pool};
-use crate::checkpoint::{CheckpointError, Tensor};
+use crate::checkpoint::{CheckpointError, Tensor, TooLarge};
 use crate::features::{Kind, Rows, RowsView, Schema};
 use crate::inference::layers::{Activation, Sampled, Shape};
 use crate::inference::newton::{Newton, Prior};
@@ -91,6 +91,9 @@ pub enum VaeError {
     /// A schema with nothing but timestamps.
     #[error("there is no column to model: add a number, category, count or boolean column")]
     NoColumn,
+    /// An autoencoder of more than a snapshot holds.
+    #[error("the autoencoder is too large: {0}")]
+    TooLarge(#[from] TooLarge),
     /// Units of a column that is no number, or that measure nothing.
     #[error("column `{column}`: a location and scale are for number columns, finite, and the scale above 1e-150")]
     BadStandard {
@@ -148,6 +151,12 @@ impl Vae {
         };
         let encoder = shape(inputs.count(), config.hidden.clone(), 2 * config.latent);
         let decoder = shape(config.latent, config.hidden.iter().rev().copied().collect(), outputs);
+        // Curvature and shift of the decoder; the encoder's weights and what its optimiser remembers of them.
+        let numbers = 2 * decoder.parameters() + 3 * encoder.parameters();
+        TooLarge::check(
+            numbers,
+            "fewer or narrower hidden layers, a smaller latent, or fewer columns: a category counts as up to 32",
+        )?;
         let start = Arc::new(weights(&encoder, inputs.width(), 0).0);
         let (mean, variance) = weights(&decoder, config.latent, 1);
         let prior = Arc::new(Prior { start: mean, precision: variance.iter().map(|variance| 1.0 / variance).collect() });

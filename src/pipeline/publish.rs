@@ -68,6 +68,7 @@ pub(super) fn publish<M: Model, S: Stream>(
     }
     header.archive.clone_from(&archive);
     let messages = wire::encode_snapshot(&header, site, &columns, wire::MAX_CHUNK_BYTES);
+    wire::check_chunk_count(id, partition, messages.len()).map_err(|error| StreamError::Stop(error.to_string()))?;
     let chunks = messages.len();
     for (key, chunk) in &messages {
         send(key.clone(), Some(chunk))?;

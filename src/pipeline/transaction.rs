@@ -170,7 +170,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
         let Self { ready, report, .. } = self;
         if report.records > 0 {
             let oldest = ready.scores().filter_map(|(_, head, _)| head.timestamp_ms).min();
-            let age_ms = |oldest: i64| (self.clock.unix_ms() - oldest).max(0).unsigned_abs();
+            let age_ms = |oldest: i64| self.clock.unix_ms().saturating_sub(oldest).max(0).unsigned_abs();
             events::BatchProcessed {
                 events: report.scored as usize,
                 bytes: self.bytes,

@@ -68,7 +68,9 @@ where
 {
     let filter =
         EnvFilter::builder().parse(directives).map_err(|source| LogError::Filter { directives: directives.clone(), source })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(writer);
+    // A line that can't be written is lost; saying so on a standard error that is full would end the program.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false);
+    let builder = builder.with_env_filter(filter).with_ansi(colours).with_writer(writer);
     Ok(match format {
         LogFormat::Text => Box::new(builder.finish()),
         LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),

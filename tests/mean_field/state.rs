@@ -95,7 +95,7 @@ fn evidence_survives_a_snapshot() {
         let precision = negative.iter_mut().find(|tensor| tensor.name == "precision").expect("a tensor");
         precision.data = surprisal::checkpoint::Data::F64(vec![1.0, -1.0, 1.0, 1.0]);
         let error = model.restore(&negative).unwrap_err().to_string();
-        assert_eq!(error, "tensor `precision`: element 1 is -1; it must be at least 0");
+        assert_eq!(error, "tensor `precision`: element 1 is -1, expected at least 0");
     }
 }
 
@@ -197,7 +197,8 @@ fn a_likelihood_that_is_not_finite_is_refused_and_counted() {
     let model = model(Fragile, &names);
     let clean: Vec<f64> = (0..64).map(|event| 1.0 + 0.01 * f64::from(event)).collect();
     let mut engine = engine(&model, &names, 1);
-    for (poison, surprisal) in [(-1.0, f64::NAN), (7.0, f64::INFINITY)] {
+    // Where the likelihood is no number, and where it is zero, nothing is more surprising.
+    for poison in [-1.0, 7.0] {
         let from = engine.sites().next().unwrap().1.covers_to.0 as usize;
         let mut cells = vec![1.0; from];
         cells.extend(&clean[..8]);
@@ -207,7 +208,7 @@ fn a_likelihood_that_is_not_finite_is_refused_and_counted() {
         let before = engine.evidence();
         let ready = engine.step(vec![run(P0, rows.view(), from + 8)]).unwrap();
         let score = *ready.scores().next().unwrap().2;
-        assert_eq!(score.surprisal.to_string(), surprisal.to_string());
+        assert_eq!(score.surprisal, f64::INFINITY);
         let refused = ready.refused().clone();
         assert_eq!(refused.events, 1);
         assert_eq!(refused.cause.unwrap().to_string(), "ln p(events | θ) of `fragile` is not finite");

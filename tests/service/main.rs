@@ -8,7 +8,9 @@ mod support;
 
 mod chaos;
 mod commands;
+mod denied;
 mod events;
+mod faults;
 mod forget;
 mod group;
 mod log;

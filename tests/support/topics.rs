@@ -22,6 +22,15 @@ pub fn create_topic(brokers: &str, name: &str, partitions: i32, properties: &[(&
     }
 }
 
+/// Deletes a topic.
+pub fn delete_topic(brokers: &str, name: &str) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+    for deleted in block_on(admin.delete_topics(&[name], &options)).unwrap() {
+        deleted.unwrap();
+    }
+}
+
 /// Deletes a partition's records before `offset`.
 pub fn delete_before(brokers: &str, topic: &str, partition: i32, offset: i64) {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();

@@ -351,6 +351,10 @@ fn long_values_are_cut() {
     let fault = decode(&format!("{{\"n\":[{}]}}", "\"😀\",".repeat(100))).unwrap_err();
     assert_eq!(fault.reason, Reason::WrongType);
     assert!(fault.detail.chars().count() < 150 && fault.detail.contains("found [\"😀\""), "{}", fault.detail);
+    // A reader that quotes all of a text would make a dead letter that is larger than what it is about.
+    let fault = decode(&format!("\"{}\" oops", "x".repeat(500_000))).unwrap_err();
+    assert_eq!(fault.reason, Reason::InvalidJson);
+    assert!(fault.detail.chars().count() < 250 && fault.detail.contains("invalid type: string"), "{}", fault.detail);
 }
 
 #[test]
@@ -363,6 +367,19 @@ fn bytes_that_are_too_many_or_not_text_are_refused() {
     let fault = decode(b"{\"\xff\":1}").unwrap_err();
     assert_eq!(fault.reason, Reason::InvalidUtf8);
     assert!(fault.detail.starts_with("byte 2 is 0xff"), "{}", fault.detail);
+}
+
+#[test]
+fn a_text_to_be_kept_is_limited() {
+    let text = |count: usize| format!("{{\"c\":\"{}\",\"x\":\"{}\"}}", "é".repeat(count), "x".repeat(5_000));
+    assert!(decode(&text(512)).is_ok(), "1024 bytes, and a longer one in a field that nobody reads");
+    let fault = decode(&text(513)).unwrap_err();
+    assert_eq!(fault.reason, Reason::OutOfRange);
+    assert!(
+        fault.detail.starts_with("field `c`: found \"ééé") && fault.detail.contains("at most 1024 bytes"),
+        "{}",
+        fault.detail
+    );
 }
 
 #[test]

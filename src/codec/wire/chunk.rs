@@ -10,12 +10,20 @@ use prost::Message;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{SCHEMA_VERSION, WireError, proto};
+use crate::checkpoint::MAX_EVIDENCE_BYTES;
 use crate::record::{Offset, Partition};
 
 const MESSAGE: &str = "SnapshotChunk";
 
 /// Bytes of a snapshot in one message at most: half of what a broker takes by default.
 pub const MAX_CHUNK_BYTES: usize = 512 * 1024;
+
+/// Chunks of a snapshot at most.
+pub const MAX_CHUNKS: usize = 16_384;
+
+/// Bytes of a snapshot at most: the largest evidence and as much again for its texts. More are never gathered, whatever chunks say of
+/// themselves.
+pub const MAX_SNAPSHOT_BYTES: usize = 2 * MAX_EVIDENCE_BYTES;
 
 /// The Kafka key of a snapshot's chunk.
 pub fn snapshot_key(model_id: &str, partition: Partition, chunk: u32) -> String {
@@ -42,6 +50,24 @@ pub fn parse_archive_key(key: &[u8]) -> Option<(&str, Partition, Offset, u32)> {
     Some((model_id, Partition(partition.parse().ok()?), Offset(covers_to.parse().ok()?), chunk.parse().ok()?))
 }
 
+/// Refuses a snapshot in more chunks of [`MAX_CHUNK_BYTES`] than are read back.
+pub fn check_chunk_count(model_id: &str, partition: Partition, chunks: usize) -> Result<(), WireError> {
+    too_large(model_id, partition, chunks, "chunks", MAX_SNAPSHOT_BYTES / MAX_CHUNK_BYTES)
+}
+
+fn too_large(model_id: &str, partition: Partition, found: usize, unit: &'static str, limit: usize) -> Result<(), WireError> {
+    if found <= limit {
+        return Ok(());
+    }
+    Err(WireError::TooLarge { model_id: model_id.into(), partition, found, unit, limit })
+}
+
+/// Model, partition and chunk of an encoded chunk, as its key should say.
+pub fn parse_chunk_place(chunk: &[u8]) -> Result<(String, Partition, u32), WireError> {
+    let Place { model_id, partition, index } = super::decode(MESSAGE, chunk)?;
+    Ok((model_id, Partition(partition), index))
+}
+
 /// Cuts an encoded snapshot into messages with their keys.
 pub(super) fn cut(model_id: &str, partition: Partition, whole: &[u8], chunk_bytes: usize) -> Vec<(String, Vec<u8>)> {
     let pieces = whole.chunks(chunk_bytes.clamp(1, MAX_CHUNK_BYTES));
@@ -62,10 +88,17 @@ pub(super) fn cut(model_id: &str, partition: Partition, whole: &[u8], chunk_byte
 }
 
 /// Puts snapshots together from their chunks, as these come from the log.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Assembler {
     /// The last chunk of each index, of partitions whose snapshot is not whole yet.
     open: BTreeMap<(String, i32), BTreeMap<u32, Piece>>,
+    max_bytes: usize,
+}
+
+impl Default for Assembler {
+    fn default() -> Self {
+        Self { open: BTreeMap::new(), max_bytes: MAX_SNAPSHOT_BYTES }
+    }
 }
 
 /// A chunk and the snapshot that it belongs to.
@@ -85,7 +118,24 @@ struct Owner {
     partition: i32,
 }
 
+/// What of a chunk says where it belongs.
+#[derive(Clone, PartialEq, Message)]
+struct Place {
+    #[prost(uint32, tag = "2")]
+    index: u32,
+    #[prost(string, tag = "6")]
+    model_id: String,
+    #[prost(int32, tag = "7")]
+    partition: i32,
+}
+
 impl Assembler {
+    /// One for snapshots of so many bytes at most.
+    #[cfg(test)]
+    pub(super) fn with_limit(max_bytes: usize) -> Self {
+        Self { max_bytes, ..Self::default() }
+    }
+
     /// Takes a chunk and returns the encoded snapshot, if that made it whole. After an error the chunk's partition begins afresh.
     pub fn push(&mut self, chunk: &[u8]) -> Result<Option<Vec<u8>>, WireError> {
         let proto::SnapshotChunk { index, count, checksum, data, model_id, partition, .. } = super::decode(MESSAGE, chunk)?;
@@ -94,13 +144,14 @@ impl Assembler {
             return Err(WireError::Field { message: MESSAGE, field: "index".into(), detail });
         }
         let place = (model_id, partition);
-        let pieces = self.open.entry(place.clone()).or_default();
+        let mut pieces = self.open.remove(&place).unwrap_or_default();
         pieces.insert(index, Piece { checksum, count, data });
+        self.check(&place, &pieces[&index], &pieces)?;
         let same = |index| pieces.get(&index).is_some_and(|piece| piece.checksum == checksum && piece.count == count);
         if !(0..count).all(same) {
+            self.open.insert(place, pieces);
             return Ok(None);
         }
-        let pieces = self.open.remove(&place).unwrap_or_default();
         let mut whole = Vec::with_capacity(pieces.values().map(|piece| piece.data.len()).sum());
         (0..count).filter_map(|index| pieces.get(&index)).for_each(|piece| whole.extend_from_slice(&piece.data));
         let (model_id, partition) = place;
@@ -118,6 +169,22 @@ impl Assembler {
             return Err(WireError::Field { message: MESSAGE, field: "partition".into(), detail });
         }
         Ok(Some(whole))
+    }
+
+    /// Refuses what is larger than it may be.
+    fn check(
+        &self,
+        (model_id, partition): &(String, i32),
+        latest: &Piece,
+        pieces: &BTreeMap<u32, Piece>,
+    ) -> Result<(), WireError> {
+        let bytes = pieces.values().map(|piece| piece.data.len()).sum();
+        let sizes = [
+            (latest.count as usize, "chunks", MAX_CHUNKS),
+            (latest.data.len(), "bytes in a chunk", MAX_CHUNK_BYTES),
+            (bytes, "bytes", self.max_bytes),
+        ];
+        sizes.into_iter().try_for_each(|(found, unit, limit)| too_large(model_id, Partition(*partition), found, unit, limit))
     }
 
     /// Whether every snapshot begun is whole, as it must be at the end of the log; the error names the first chunk that is not there.

@@ -1,6 +1,9 @@
 //! Snapshots: the evidence of one partition, with all that a restart needs to trust it.
 
+use std::collections::BTreeSet;
+
 use prost::Message;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
 
 use super::{SCHEMA_VERSION, WireError, chunk, proto};
 use crate::calibration::Calibrator;
@@ -11,6 +14,12 @@ use crate::models::{ColumnSummary, Evidence, Model};
 use crate::record::{Offset, Partition, Span};
 
 const MESSAGE: &str = "Snapshot";
+
+/// Tensors and column summaries of a snapshot at most.
+const MAX_ENTRIES: usize = 32_768;
+
+/// Offsets are below this, so that those after them are, too.
+const MAX_OFFSET: i64 = 1 << 62;
 
 /// Whose evidence a snapshot holds, and since when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,12 +136,14 @@ pub fn encode_snapshot<E: Evidence>(
 
 /// Reads a whole snapshot, as [`Assembler::push`](super::Assembler::push) gave it.
 pub fn decode_snapshot(bytes: &[u8]) -> Result<Snapshot, WireError> {
+    check_entries(bytes)?;
     let snapshot: proto::Snapshot = super::decode(MESSAGE, bytes)?;
+    check_counters(&snapshot)?;
     let calibrator = snapshot.calibrator.ok_or_else(|| field("calibrator", "is missing".into()))?;
     let tensors = snapshot.evidence.into_iter().map(tensor_in).collect::<Result<Vec<_>, _>>()?;
-    if let Some(twice) = (1..tensors.len()).find(|index| tensors[..*index].iter().any(|other| other.name == tensors[*index].name))
-    {
-        return Err(field("evidence", format!("tensor `{}` occurs twice", tensors[twice].name)));
+    let mut names = BTreeSet::new();
+    if let Some(twice) = tensors.iter().find(|tensor| !names.insert(&tensor.name)) {
+        return Err(field("evidence", format!("tensor `{}` occurs twice", twice.name)));
     }
     Ok(Snapshot {
         header: SnapshotHeader {
@@ -161,6 +172,37 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Snapshot, WireError> {
             })?,
         forgotten: snapshot.forgotten.iter().map(forgotten_in).collect::<Result<_, _>>()?,
     })
+}
+
+/// Refuses more entries than any model has, before memory is taken for them: an empty one is two bytes here and a hundred there.
+fn check_entries(mut bytes: &[u8]) -> Result<(), WireError> {
+    let malformed = |error: prost::DecodeError| WireError::Malformed { message: MESSAGE, detail: error.to_string() };
+    let mut entries = 0;
+    while !bytes.is_empty() {
+        let (tag, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
+        skip_field(wire_type, tag, &mut bytes, DecodeContext::default()).map_err(malformed)?;
+        entries += usize::from(tag == 11 || tag == 12);
+    }
+    if entries > MAX_ENTRIES {
+        return Err(field("evidence", format!("{entries} tensors and column summaries, expected at most {MAX_ENTRIES}")));
+    }
+    Ok(())
+}
+
+/// Every event has an offset of its own, and every step an event.
+fn check_counters(snapshot: &proto::Snapshot) -> Result<(), WireError> {
+    let proto::Snapshot { covers_to, events, step, .. } = *snapshot;
+    if !(0..=MAX_OFFSET).contains(&covers_to) {
+        return Err(field("covers_to", format!("found {covers_to}, expected 0 to {MAX_OFFSET}")));
+    }
+    if events > covers_to.unsigned_abs() {
+        return Err(field("events", format!("found {events}, expected at most covers_to = {covers_to}")));
+    }
+    // More than there are events, where some have been forgotten.
+    if step > covers_to.unsigned_abs() {
+        return Err(field("step", format!("found {step}, expected at most covers_to = {covers_to}")));
+    }
+    Ok(())
 }
 
 fn field(field: &str, detail: String) -> WireError {

@@ -54,6 +54,11 @@ impl<T: Real> Parameters<T> {
         flat
     }
 
+    /// Whether every number is finite, rounded as it is.
+    pub fn is_finite(&self) -> bool {
+        self.flat().into_iter().all(f64::is_finite)
+    }
+
     /// Sets everything to 0.
     pub fn clear(&mut self) {
         self.layers.iter_mut().for_each(|layer| layer.fill(T::ZERO));

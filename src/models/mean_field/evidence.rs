@@ -39,21 +39,13 @@ impl MeanFieldEvidence {
     /// Evidence from its tensors.
     pub(super) fn restore(parameters: usize, widths: Widths, tensors: &[Tensor]) -> Result<Self, CheckpointError> {
         let reader = Reader(tensors);
-        let counts = reader.f64("events", &[2])?;
-        let precision = reader.f64("precision", &[parameters])?;
-        for (name, values) in [("events", counts), ("precision", precision)] {
-            if let Some(at) = values.iter().position(|value| *value < 0.0) {
-                let detail = format!("element {at} is {}; it must be at least 0", values[at]);
-                return Err(CheckpointError::BadValue { name: name.into(), detail });
-            }
-        }
-        let (moments, _) = reader.f64("columns", &[widths.columns, 3])?.as_chunks();
+        let counts = reader.at_least(0.0, "events", &[2])?;
         Ok(Self {
             events: counts[0],
             rows: counts[1],
-            precision: precision.to_vec(),
+            precision: reader.at_least(0.0, "precision", &[parameters])?.to_vec(),
             shift: reader.f64("shift", &[parameters])?.to_vec(),
-            columns: moments.iter().map(|&[count, mean, scatter]| Moments { count, mean, scatter }).collect(),
+            columns: Moments::read(reader, "columns", widths.columns)?,
             first: Observations::restore(widths, reader)?,
         })
     }

@@ -57,8 +57,8 @@ impl Observations {
         Ok(Self {
             widths,
             numbers: reader.f64("first.numbers", &[count, widths.numbers])?.to_vec(),
-            present: reader.f64("first.present", &[count, widths.columns])?.to_vec(),
-            weights: reader.f64("first.weights", &[count])?.to_vec(),
+            present: reader.at_least(0.0, "first.present", &[count, widths.columns])?.to_vec(),
+            weights: reader.at_least(0.0, "first.weights", &[count])?.to_vec(),
         })
     }
 

@@ -17,6 +17,12 @@ use crate::models::Evidence;
 use crate::models::vocabulary::Vocabulary;
 use crate::record::{Offset, Partition};
 
+/// Rows and searches that may have been, so that sums over partitions are numbers.
+const MOST_ROWS: i64 = 1 << 53;
+
+/// What sums over many blocks may be off by, as a share of themselves.
+const ROUNDING: f64 = 1e-9;
+
 /// A component's lasting name: where the event stands that bore it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ComponentId {
@@ -44,6 +50,8 @@ pub struct Shape {
     pub numbers: usize,
     /// Count columns and boolean columns.
     pub sums: usize,
+    /// Of these, boolean columns, which are the last.
+    pub booleans: usize,
     /// Category columns.
     pub categories: usize,
     /// Whether components know the covariance of numbers.
@@ -305,12 +313,7 @@ impl MixtureEvidence {
         let mut vocabularies = Vec::new();
         for column in 0..shape.categories {
             let name = format!("categories.{column}.texts");
-            let texts = reader.text(&name)?;
-            let vocabulary: Vocabulary = texts.iter().map(String::as_str).collect();
-            if vocabulary.len() != texts.len() {
-                return Err(CheckpointError::BadValue { name, detail: "a text comes twice".into() });
-            }
-            vocabularies.push(vocabulary);
+            vocabularies.push(reader.text(&name)?.iter().map(String::as_str).collect());
         }
         let mut evidence = Self { vocabularies, ..Self::nothing(shape) };
         evidence.total = evidence.read(reader, "total", 1, false)?.remove(0);
@@ -334,7 +337,7 @@ impl MixtureEvidence {
             return Err(CheckpointError::BadValue { name: "aliases.from".into(), detail });
         }
         evidence.recent = evidence.read_recent(reader)?;
-        let counters = reader.i64("search.counters", &[3])?;
+        let counters = reader.within(0..=MOST_ROWS, "search.counters", &[3])?;
         let latest = read_ids(reader, "search.latest")?.first().copied();
         evidence.search = Search { rows: counters[0], searched: counters[1], searches: counters[2], latest };
         Ok(evidence)
@@ -348,12 +351,15 @@ impl MixtureEvidence {
             return Err(CheckpointError::WrongShape { name: name.into(), found, expected });
         }
         let mut cells = reader.f64(name, &[rows, width])?.to_vec();
-        for column in 0..self.shape.categories {
-            let slots = self.vocabularies[column].len() as f64;
-            let column = self.shape.numbers + self.shape.sums + column;
-            let wrong = |cell: &&f64| !(0.0..=slots).contains(*cell) || cell.fract() != 0.0;
+        let Shape { numbers, sums, booleans, .. } = self.shape;
+        // The greatest whole number that each column behind the numbers may hold.
+        let greatest = std::iter::repeat_n(f64::MAX, sums - booleans).chain(std::iter::repeat_n(1.0, booleans));
+        let greatest = greatest.chain(self.vocabularies.iter().map(|vocabulary| vocabulary.len() as f64));
+        for (column, greatest) in (numbers..).zip(greatest) {
+            let wrong = |cell: &&f64| !(0.0..=greatest).contains(*cell) || cell.fract() != 0.0;
             if let Some(cell) = cells.iter().skip(column).step_by(width).find(wrong) {
-                return Err(CheckpointError::BadValue { name: name.into(), detail: format!("{cell} is no category's place") });
+                let detail = format!("{cell} in column {column}, expected a whole number from 0 to {greatest}");
+                return Err(CheckpointError::BadValue { name: name.into(), detail });
             }
         }
         let name = "recent.missing";
@@ -362,19 +368,12 @@ impl MixtureEvidence {
             *cell.ok_or_else(|| CheckpointError::BadValue { name: name.into(), detail: format!("there is no cell {at}") })? =
                 f64::NAN;
         }
-        Ok(Recent::new(cells, reader.f64("recent.weights", &[rows])?.to_vec()))
+        Ok(Recent::new(cells, reader.at_least(0.0, "recent.weights", &[rows])?.to_vec()))
     }
 
     fn read(&self, reader: Reader<'_>, prefix: &str, count: usize, full: bool) -> Result<Vec<Statistics>, CheckpointError> {
-        let Shape { numbers: dim, sums, categories, .. } = self.shape;
-        let get = |name: &str, shape: &[usize], least: f64| {
-            let name = format!("{prefix}.{name}");
-            let data = reader.f64(&name, shape)?;
-            match data.iter().position(|value| *value < least) {
-                Some(at) => Err(CheckpointError::BadValue { name, detail: format!("element {at} is {}", data[at]) }),
-                None => Ok(data),
-            }
-        };
+        let Shape { numbers: dim, sums, booleans, categories, .. } = self.shape;
+        let get = |name: &str, shape: &[usize], least: f64| reader.at_least(least, &format!("{prefix}.{name}"), shape);
         let any = f64::NEG_INFINITY;
         let events = get("events", &[count], 0.0)?;
         let (counted, scattered): (&[usize], &[usize]) =
@@ -384,6 +383,11 @@ impl MixtureEvidence {
         let scatters = get("numbers.scatter", scattered, if full { any } else { 0.0 })?;
         let sum_counts = get("sums.count", &[count, sums], 0.0)?;
         let sum_sums = get("sums.sum", &[count, sums], 0.0)?;
+        let more_trues = |at: &usize| at % sums >= sums - booleans && sum_sums[*at] > (1.0 + ROUNDING) * sum_counts[*at];
+        if let Some(at) = (0..count * sums).find(more_trues) {
+            let detail = format!("element {at} is {}, expected at most its count, {}", sum_sums[at], sum_counts[at]);
+            return Err(CheckpointError::BadValue { name: format!("{prefix}.sums.sum"), detail });
+        }
         let mut rows = Vec::with_capacity(count);
         for row in 0..count {
             let columns = row * dim..(row + 1) * dim;

@@ -6,6 +6,7 @@
 use nalgebra::{DMatrix, DVector};
 
 use super::tally::Tally;
+use crate::checkpoint::{CheckpointError, Reader};
 
 /// Count, mean and scatter `Σ(x − mean)²` of a weighted set of numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -24,6 +25,20 @@ impl Moments {
         let count = values.len() as f64;
         let mean = if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / count };
         Self { count, mean, scatter: values.iter().map(|x| (x - mean) * (x - mean)).sum() }
+    }
+
+    /// The moments `[count, 3]` of the tensor `name`.
+    pub fn read(reader: Reader<'_>, name: &str, count: usize) -> Result<Vec<Self>, CheckpointError> {
+        let (rows, _) = reader.f64(name, &[count, 3])?.as_chunks();
+        let moments = rows.iter().map(|&[count, mean, scatter]| Self { count, mean, scatter }).collect::<Vec<_>>();
+        match moments.iter().position(|moments| moments.count < 0.0 || moments.scatter < 0.0) {
+            Some(row) => {
+                let Self { count, scatter, .. } = moments[row];
+                let detail = format!("row {row} has count {count} and scatter {scatter}, expected at least 0");
+                Err(CheckpointError::BadValue { name: name.into(), detail })
+            }
+            None => Ok(moments),
+        }
     }
 
     /// The moments of both sets together (Chan, Golub & LeVeque 1979).

@@ -4,6 +4,7 @@
 //! location and scale. A column is *live* once it has varied; until then every value of it is as likely as every other.
 
 use super::evidence::Shape;
+use super::recent::REMEMBERED;
 use super::statistics::{JointMoments, Moments, Numbers, Statistics};
 use crate::models::Standard;
 
@@ -30,9 +31,19 @@ impl Layout {
         Shape {
             numbers: self.numbers.len(),
             sums: self.counts.len() + self.booleans.len(),
+            booleans: self.booleans.len(),
             categories: self.categories.len(),
             full: self.full,
         }
+    }
+
+    /// Numbers that the evidence of so many components is made of.
+    pub fn evidence_numbers(&self, components: usize) -> usize {
+        let (dim, sums) = (self.numbers.len(), self.counts.len() + self.booleans.len());
+        let slots: usize = self.categories.iter().map(|(_, capacity)| capacity + 1).sum();
+        let (rest, diagonal) = (1 + 2 * sums + slots, 3 * dim);
+        let numbers = if self.full { 1 + dim + dim * dim } else { diagonal };
+        components * (rest + numbers) + rest + diagonal + REMEMBERED * (self.width() + 1)
     }
 
     /// All modelled columns.

@@ -83,26 +83,19 @@ impl NetworkEvidence {
     pub(super) fn restore(layout: &Layout, tensors: &[Tensor]) -> Result<Self, CheckpointError> {
         let reader = Reader(tensors);
         let mut evidence = Self::nothing(layout);
-        let texts = reader.text("classes.texts")?;
-        let vocabulary: Vocabulary = texts.iter().map(String::as_str).collect();
-        if vocabulary.len() != texts.len() {
-            return Err(CheckpointError::BadValue { name: "classes.texts".into(), detail: "a text comes twice".into() });
-        }
+        let (texts, mut classes) = (reader.text("classes.texts")?, evidence.classes.len());
         if layout.is_category() {
-            evidence.conform(&vocabulary);
+            evidence.vocabulary = texts.iter().map(String::as_str).collect();
+            classes = texts.len() + 1;
         }
-        let moments = |name: &str, count: usize| -> Result<Vec<Moments>, CheckpointError> {
-            let rows = reader.f64(name, &[count, 3])?.chunks_exact(3);
-            Ok(rows.map(|row| Moments { count: row[0], mean: row[1], scatter: row[2] }).collect())
-        };
-        evidence.inputs = moments("inputs", evidence.inputs.len())?;
-        evidence.target = moments("target", 1)?[0];
-        evidence.missing = reader.f64("missing", &[evidence.missing.len()])?.to_vec();
-        evidence.classes = reader.f64("classes.events", &[evidence.classes.len()])?.to_vec();
-        let parameters = evidence.site.shift.len();
-        evidence.site.curvature = reader.f64("weights.curvature", &[parameters])?.to_vec();
+        evidence.inputs = Moments::read(reader, "inputs", evidence.inputs.len())?;
+        evidence.target = Moments::read(reader, "target", 1)?[0];
+        evidence.missing = reader.at_least(0.0, "missing", &[evidence.missing.len()])?.to_vec();
+        evidence.classes = reader.at_least(0.0, "classes.events", &[classes])?.to_vec();
+        let parameters = layout.shape(evidence.vocabulary.len()).parameters();
+        evidence.site.curvature = reader.at_least(0.0, "weights.curvature", &[parameters])?.to_vec();
         evidence.site.shift = reader.f64("weights.shift", &[parameters])?.to_vec();
-        let sums = reader.f64("sums", &[4])?;
+        let sums = reader.at_least(0.0, "sums", &[4])?;
         (evidence.events, evidence.site.weight, evidence.residuals) = (sums[0], sums[1], [sums[2], sums[3]]);
         Ok(evidence)
     }

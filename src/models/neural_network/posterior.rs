@@ -64,6 +64,9 @@ impl NetworkPosterior {
         let (mut mean, mut variance) = (Parameters::zeros(&shape), Parameters::zeros(&shape));
         mean.set(&normal.mean);
         variance.set(&normal.variance);
+        if !(mean.is_finite() && variance.is_finite() && noise.square_scale.is_finite()) {
+            return Err(NotFinite { quantity: "a weight's posterior in single precision".into() });
+        }
         Ok(Self {
             units: layout.inputs.units(&evidence.inputs),
             target,

@@ -78,6 +78,11 @@ impl Lens {
         Self { sources, straight, lanes, still, whole }
     }
 
+    /// Whether every number is finite.
+    pub fn is_finite(&self) -> bool {
+        self.lanes.as_flattened().as_flattened().iter().all(|x| x.is_finite())
+    }
+
     /// Rows through the lens, and how many things in each have never been as they are there.
     pub fn look(&self, table: &Table) -> (Panel, Vec<f64>) {
         let mut panel = Panel::zeros(table.len(), self.sources.len());

@@ -88,13 +88,7 @@ impl Census {
 
     /// What [`tensors`](Self::tensors) gave.
     pub fn restore(layout: &Layout, reader: Reader<'_>) -> Result<Self, CheckpointError> {
-        let positive = |name: &str, shape: &[usize]| {
-            let data = reader.f64(name, shape)?;
-            match data.iter().position(|value| *value < 0.0) {
-                Some(at) => Err(CheckpointError::BadValue { name: name.into(), detail: format!("element {at} is {}", data[at]) }),
-                None => Ok(data),
-            }
-        };
+        let positive = |name: &str, shape: &[usize]| reader.at_least(0.0, name, shape);
         let shape = [layout.inputs() + 1];
         let events = positive("census.events", &[1])?[0];
         let (counts, scatters) = (positive("census.count", &shape)?, positive("census.scatter", &shape)?);

@@ -64,18 +64,13 @@ impl First {
             *cell.ok_or_else(|| CheckpointError::BadValue { name: name.into(), detail: detail() })? = f64::NAN;
         }
         let shape = [rows, target.contrasts()];
-        let (weights, shifts) = (reader.f64("first.weights", &shape)?, reader.f64("first.shifts", &shape)?);
+        let (weights, shifts) = (reader.at_least(0.0, "first.weights", &shape)?, reader.f64("first.shifts", &shape)?);
         let (name, targets) = ("first.targets", reader.f64("first.targets", &[rows])?);
         let is_class = |y: &f64| y.fract() == 0.0 && (0.0..target.classes() as f64).contains(y);
         if let Some(y) = targets.iter().find(|y| target.classes() > 0 && !is_class(y)) {
             return Err(CheckpointError::BadValue { name: name.into(), detail: format!("{y} is no class") });
         }
-        let times = reader.f64("first.times", &[rows])?;
-        for (name, values) in [("first.weights", weights), ("first.times", times)] {
-            if let Some(at) = values.iter().position(|value| *value < 0.0) {
-                return Err(CheckpointError::BadValue { name: name.into(), detail: format!("element {at} is {}", values[at]) });
-            }
-        }
+        let times = reader.at_least(0.0, "first.times", &[rows])?;
         Ok(Self {
             table: Table { places: Vec::new(), cells, targets: targets.to_vec() },
             times: times.to_vec(),

@@ -6,7 +6,7 @@
 //! [`fit`](super::fit) describes, and evidence is what its pseudo-observations add up to. The predictive is `∫ p(y | η) N(η; m, s²) dη`
 //! by quadrature, or by cubature for three classes and more.
 
-use crate::checkpoint::{CheckpointError, Reader, Tensor};
+use crate::checkpoint::{CheckpointError, Reader, Tensor, TooLarge};
 use crate::features::{Kind, RowsView, Schema, Task};
 use crate::inference::likelihood::{Bernoulli, Poisson};
 use crate::models::{Block, ColumnSummary, Learnt, Model, NotFinite, Part, Surprisal};
@@ -16,14 +16,14 @@ use super::census::Census;
 use super::classes::{Classes, MOST_CLASSES};
 use super::first::{ENOUGH, First};
 use super::fit::{Before, Rows, statistics};
-use super::joint::Joint;
+use super::joint::{Joint, most_numbers};
 use super::labels::{Labels, renumber_sums};
 use super::predictor::{Predicted, Prior};
 use super::pseudo::PseudoEvidence;
 use super::target::{Coefficients, Site, Target};
 use super::units::Units;
 use super::words;
-use super::{Layout, RegressionConfig, RegressionError};
+use super::{Layout, RegressionConfig, RegressionError, SMALLER};
 
 /// A boolean from other columns.
 pub type LogisticRegression = GeneralisedRegression<Bernoulli>;
@@ -68,7 +68,12 @@ impl<T: Target> GeneralisedRegression<T> {
             Kind::Category { capacity } if !(2..=MOST_CLASSES).contains(&capacity) => {
                 Err(RegressionError::Classes { column: column.name.clone(), capacity })
             }
-            kind => Ok(Self { layout, config, target: T::new(kind) }),
+            kind => {
+                let (target, inputs) = (T::new(kind), layout.inputs());
+                let contrasts = target.contrasts();
+                TooLarge::check(contrasts * most_numbers(inputs) + ENOUGH * (inputs + 3 + 2 * contrasts), SMALLER)?;
+                Ok(Self { layout, config, target })
+            }
         }
     }
 

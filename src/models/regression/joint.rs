@@ -49,6 +49,12 @@ fn size(rows: usize) -> usize {
     at(rows, 0)
 }
 
+/// Numbers that the statistics of so many inputs are made of, when each has a gap.
+pub fn most_numbers(inputs: usize) -> usize {
+    let columns = 2 * inputs + 1;
+    1 + columns + size(columns) + 2 * inputs
+}
+
 impl Joint {
     /// Of no rows.
     pub fn nothing(inputs: usize) -> Self {

@@ -67,13 +67,11 @@ impl Labels {
             return Ok(Self::new(0));
         }
         let texts = reader.text(NAME)?;
-        let vocabulary: Vocabulary = texts.iter().map(String::as_str).collect();
-        let bad = |detail: String| Err(CheckpointError::BadValue { name: NAME.into(), detail });
-        match () {
-            () if texts.len() > classes => bad(format!("{} texts for {classes} classes", texts.len())),
-            () if vocabulary.len() < texts.len() => bad("a text comes twice".into()),
-            () => Ok(Self { classes, texts: vocabulary }),
+        if texts.len() > classes {
+            let detail = format!("{} texts, expected at most {classes}", texts.len());
+            return Err(CheckpointError::BadValue { name: NAME.into(), detail });
         }
+        Ok(Self { classes, texts: texts.iter().map(String::as_str).collect() })
     }
 }
 

@@ -10,7 +10,7 @@
 //! Gelman et al. 2013, chapter 14). Surprisal is with respect to the target's own standard deviation, so that a change of units
 //! changes nothing.
 
-use crate::checkpoint::{CheckpointError, Reader, Tensor};
+use crate::checkpoint::{CheckpointError, Reader, Tensor, TooLarge};
 use crate::dist::family::ExponentialFamily;
 use crate::dist::gamma::Gamma;
 use crate::dist::lanes::{self, LANES, Lanes};
@@ -21,12 +21,12 @@ use crate::models::{Block, ColumnSummary, Evidence, Learnt, Model, NotFinite, Pa
 use pulp::{Arch, Simd, WithSimd};
 
 use super::batch::{FARTHEST, Raw, Table};
-use super::joint::Joint;
+use super::joint::{Joint, most_numbers};
 use super::missing::Missing;
 use super::predictor::{Predicted, Predictor, Prior};
 use super::units::Units;
 use super::words;
-use super::{Layout, RegressionConfig, RegressionError};
+use super::{Layout, RegressionConfig, RegressionError, SMALLER};
 
 /// How many events the prior intercept is worth.
 const INTERCEPT_EVENTS: f64 = 0.1;
@@ -91,7 +91,9 @@ pub struct LinearPosterior {
 impl LinearRegression {
     /// The regression of `task`, whose target is a number column.
     pub fn new(schema: &Schema, task: &Task, config: RegressionConfig) -> Result<Self, RegressionError> {
-        Ok(Self { layout: Layout::new(schema, task, "number", &config)?, config })
+        let layout = Layout::new(schema, task, "number", &config)?;
+        TooLarge::check(most_numbers(layout.inputs()), SMALLER)?;
+        Ok(Self { layout, config })
     }
 
     /// What `rows` say, to be added to `site`.

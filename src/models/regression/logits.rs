@@ -145,6 +145,9 @@ impl Coefficients for LogitCoefficients {
             return Err(NotFinite { quantity: "the mean of the coefficients".into() });
         }
         let lens = Lens::new(&axes, &vec![0.0; axes.len()], still);
+        if !lens.is_finite() {
+            return Err(NotFinite { quantity: "a column's spread".into() });
+        }
         Ok(Self { axes, lens, classes, factor, mean, variance: prior.variance })
     }
 

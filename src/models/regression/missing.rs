@@ -51,6 +51,6 @@ impl Missing {
     /// What [`tensor`](Self::tensor) gave.
     pub fn restore(layout: &Layout, reader: Reader<'_>) -> Result<Self, CheckpointError> {
         let expected = Self::nothing(layout).0.len();
-        Ok(Self(reader.f64("missing", &[expected])?.to_vec()))
+        Ok(Self(reader.at_least(0.0, "missing", &[expected])?.to_vec()))
     }
 }

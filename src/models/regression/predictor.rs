@@ -109,8 +109,13 @@ impl Predictor {
             prior,
             unexplained,
         };
-        let finite = predictor.along.iter().chain([&predictor.level, &unexplained]).all(|x| x.is_finite());
-        if finite { Ok(predictor) } else { Err(NotFinite { quantity: "the mean of the coefficients".into() }) }
+        let finite = predictor.along.iter().chain(&predictor.centre).chain([&predictor.level, &unexplained]);
+        let finite = finite.chain(predictor.factor.columns().as_flattened()).all(|x| x.is_finite());
+        if finite && predictor.lens.is_finite() {
+            Ok(predictor)
+        } else {
+            Err(NotFinite { quantity: "the mean of the coefficients".into() })
+        }
     }
 
     /// The predictor of each row: `level + mᵀζ` and `1/κ + ζᵀΛ⁻¹ζ`, where ζ is the distance from the centre. What has never varied and

@@ -11,6 +11,9 @@ use crate::inference::optimiser::State;
 use crate::models::mixture::statistics::Moments;
 use crate::models::{ColumnSummary, Evidence};
 
+/// Steps that the encoder may have taken, so that one more is a number.
+const MOST_STEPS: i64 = 1 << 53;
+
 /// Evidence of an autoencoder: everything adds, in the data's own units where it is about data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VaeEvidence {
@@ -81,29 +84,25 @@ impl VaeEvidence {
     pub(super) fn restore(vae: &Vae, tensors: &[Tensor]) -> Result<Self, CheckpointError> {
         let reader = Reader(tensors);
         let mut evidence = Self::nothing(vae);
-        let moments = |name: &str, count: usize| -> Result<Vec<Moments>, CheckpointError> {
-            let rows = reader.f64(name, &[count, 3])?.chunks_exact(3);
-            Ok(rows.map(|row| Moments { count: row[0], mean: row[1], scatter: row[2] }).collect())
-        };
-        evidence.inputs = moments("inputs", evidence.inputs.len())?;
-        evidence.columns = moments("columns", evidence.columns.len())?;
-        evidence.missing = reader.f64("missing", &[evidence.missing.len()])?.to_vec();
-        let residuals = reader.f64("residuals", &[evidence.residuals.len(), 2])?;
+        evidence.inputs = Moments::read(reader, "inputs", evidence.inputs.len())?;
+        evidence.columns = Moments::read(reader, "columns", evidence.columns.len())?;
+        evidence.missing = reader.at_least(0.0, "missing", &[evidence.missing.len()])?.to_vec();
+        let residuals = reader.at_least(0.0, "residuals", &[evidence.residuals.len(), 2])?;
         evidence.residuals = residuals.chunks_exact(2).map(|row| [row[0], row[1]]).collect();
         for (index, texts) in evidence.texts.iter_mut().enumerate() {
             let names = reader.text(&format!("texts.{index}"))?;
-            let counts = reader.f64(&format!("texts.{index}.events"), &[names.len()])?;
+            let counts = reader.at_least(0.0, &format!("texts.{index}.events"), &[names.len()])?;
             *texts = names.iter().cloned().zip(counts.iter().copied()).collect();
         }
         let (decoder, encoder) = (evidence.decoder.shift.len(), evidence.encoder.len());
-        evidence.decoder.curvature = reader.f64("decoder.curvature", &[decoder])?.to_vec();
+        evidence.decoder.curvature = reader.at_least(0.0, "decoder.curvature", &[decoder])?.to_vec();
         evidence.decoder.shift = reader.f64("decoder.shift", &[decoder])?.to_vec();
         evidence.encoder = reader.f64("encoder", &[encoder])?.to_vec();
         evidence.optimiser.first = reader.f64("encoder.first", &[evidence.optimiser.first.len()])?.to_vec();
-        evidence.optimiser.second = reader.f64("encoder.second", &[evidence.optimiser.second.len()])?.to_vec();
-        let steps = reader.i64("encoder.steps", &[2])?;
+        evidence.optimiser.second = reader.at_least(0.0, "encoder.second", &[evidence.optimiser.second.len()])?.to_vec();
+        let steps = reader.within(0..=MOST_STEPS, "encoder.steps", &[2])?;
         (evidence.optimiser.steps, evidence.optimiser.clipped) = (steps[0].unsigned_abs(), steps[1].unsigned_abs());
-        let sums = reader.f64("sums", &[2])?;
+        let sums = reader.at_least(0.0, "sums", &[2])?;
         (evidence.events, evidence.decoder.weight) = (sums[0], sums[1]);
         Ok(evidence)
     }

@@ -71,6 +71,12 @@ impl VaePosterior {
         mean.set(&normal.mean);
         variance.set(&normal.variance);
         encoder.set(&encoding);
+        if !noise.iter().chain(&ln_rates).all(|x| x.is_finite()) {
+            return Err(NotFinite { quantity: "a column's noise or rate".into() });
+        }
+        if !(mean.is_finite() && variance.is_finite() && encoder.is_finite()) {
+            return Err(NotFinite { quantity: "a weight's posterior in single precision".into() });
+        }
         Ok(Self { units, noise, ln_rates, texts, normal, encoding, mean, variance, encoder, sampled: OnceLock::new() })
     }
 

@@ -133,7 +133,7 @@ fn rows_that_cannot_be_decoded_are_dead_letters_with_their_number() {
             (
                 5,
                 Reason::WrongType,
-                "row 5: field `at`: found \"soon\", expected a time: seconds, ms, µs or ns since 1970, or text such as \
+                "row 5: field `at`: found \"soon\", expected a time of the years 0 to 9999: seconds, ms, µs or ns since 1970, or text such as \
                  \"2024-02-29T12:00:00Z\""
             ),
             (6, Reason::InvalidUtf8, "row 6: field `host`: found \"\\xff\", expected UTF-8"),

@@ -21,7 +21,7 @@ use super::client::{self, Complaints};
 use super::fault;
 use super::handover::{Epoch, Handover, Room};
 use super::settings::Settings;
-use crate::codec::{Decode, Fault};
+use crate::codec::{Decode, Fault, timestamp};
 use crate::record::{Dead, Head, Offset, Partition, Reason, Run};
 use crate::stream::StreamError;
 use crate::telemetry::events::RunDecoded;
@@ -66,7 +66,7 @@ impl ClientContext for Callbacks {
     fn error(&self, error: KafkaError, reason: &str) {
         client::complain(&self.complaints, &error, reason);
         if let Some(denial) = self.complaints.denial() {
-            self.handover.fail(StreamError::Stop(denial));
+            self.handover.fail(StreamError::Stop(format!("`{}` can't be read: {denial}", self.topic)));
         }
     }
 
@@ -350,7 +350,7 @@ impl Reading {
         }
         let payload = message.payload().unwrap_or_default();
         let key = message.key();
-        let timestamp_ms = message.timestamp().to_millis();
+        let timestamp_ms = message.timestamp().to_millis().and_then(timestamp::plausible);
         let timed = run.len().is_multiple_of(TIMED_EVERY).then(Instant::now);
         let decoded = match key {
             Some(key) if key.len() > MAX_KEY_BYTES => Err(Fault {

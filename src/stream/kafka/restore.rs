@@ -14,7 +14,7 @@ use rdkafka::{Message, Offset as KafkaOffset, TopicPartitionList};
 use super::client::{Complaints, Plain};
 use super::fault;
 use super::settings::Settings;
-use crate::codec::wire::{Assembler, WireError, parse_snapshot_key};
+use crate::codec::wire::{Assembler, WireError, parse_chunk_place, parse_snapshot_key};
 use crate::record::{Offset, Partition};
 use crate::stream::StreamError;
 
@@ -170,7 +170,7 @@ impl Shelf {
             }
             return Ok(());
         };
-        match self.assembler.push(payload) {
+        match self.assemble(partition, index, payload) {
             Ok(None) => {}
             Ok(whole) => {
                 self.sites.insert(partition, Site { whole, refusal: None });
@@ -182,6 +182,16 @@ impl Shelf {
             }
         }
         Ok(())
+    }
+
+    /// The snapshot, if the chunk under this key makes it whole.
+    fn assemble(&mut self, partition: Partition, index: u32, payload: &[u8]) -> Result<Option<Vec<u8>>, WireError> {
+        let (model_id, of, chunk) = parse_chunk_place(payload)?;
+        if (model_id.as_str(), of, chunk) != (self.model_id.as_str(), partition, index) {
+            let detail = format!("the key says `{}/{partition}/{index}`, the chunk `{model_id}/{of}/{chunk}`", self.model_id);
+            return Err(WireError::Field { message: "SnapshotChunk", field: "partition".into(), detail });
+        }
+        self.assembler.push(payload)
     }
 }
 
@@ -301,6 +311,19 @@ mod tests {
         assert!(shelf.sites[&Partition(3)].refusal.is_some() && whole(&shelf).is_none());
         feed(&mut shelf, &good);
         assert!(shelf.sites[&Partition(3)].refusal.is_none() && whole(&shelf).is_some());
+    }
+
+    #[test]
+    fn a_chunk_under_anothers_key_is_refused() {
+        let (_, chunks) = chunks(1, "");
+        let mut shelf = Shelf::new("model");
+        for (key, says) in
+            [("model/4/0", "the key says `model/4/0`, the chunk `model/3/0`"), ("model/3/1", "the chunk `model/3/0`")]
+        {
+            let refusal = shelf.take(key.as_bytes(), Some(&chunks[0].encode_to_vec())).unwrap_err().to_string();
+            assert!(refusal.contains(says), "{refusal}");
+        }
+        assert!(whole(&shelf).is_none() && shelf.changed.is_empty());
     }
 
     #[test]

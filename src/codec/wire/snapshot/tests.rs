@@ -1,4 +1,6 @@
-use super::super::{Assembler, MAX_CHUNK_BYTES, archive_key, parse_archive_key, parse_snapshot_key, snapshot_key};
+use super::super::{
+    Assembler, MAX_CHUNK_BYTES, archive_key, check_chunk_count, parse_archive_key, parse_snapshot_key, snapshot_key,
+};
 use super::*;
 use crate::checkpoint::{CheckpointError, Reader};
 use crate::features::RowsView;
@@ -116,7 +118,7 @@ fn site(seed: u64) -> Site<Memory> {
         covers_to: Offset(seed as i64 + 5),
         events: seed,
         refused: 2,
-        step: 3,
+        step: 1,
         time_ms: Some(-(seed as i64)),
         forgotten: all.map(|means| Forgotten { span, means, at_ms: 7 }).into(),
     }
@@ -292,7 +294,7 @@ fn tensors_and_calibrators_that_cannot_be_are_refused_by_name() {
         spoil(&mut snapshot);
         decode_snapshot(&snapshot.encode_to_vec()).unwrap_err().to_string()
     };
-    let cases: [(Spoil<'_>, &str); 14] = [
+    let cases: [(Spoil<'_>, &str); 21] = [
         (&|it| it.evidence[0].dtype = 9, "tensor `sums`: dtype 9 is unknown"),
         (&|it| it.evidence[0].dtype = 0, "tensor `sums`: dtype 0 is unknown"),
         (&|it| it.evidence[0].shape = vec![2, 2], "tensor `sums`: 6 elements do not fill shape [2, 2]"),
@@ -304,12 +306,53 @@ fn tensors_and_calibrators_that_cannot_be_are_refused_by_name() {
         (&|it| it.calibrator = None, "field `calibrator`: is missing"),
         (&|it| it.calibrator.as_mut().unwrap().weights[3] = -1.0, "field `calibrator`: expected finite means"),
         (&|it| it.calibrator.as_mut().unwrap().means[0] = f64::NAN, "field `calibrator`: expected finite means"),
+        (&|it| it.calibrator.as_mut().unwrap().weights.fill(f64::MAX), "field `calibrator`: expected finite means"),
         (&|it| it.columns[0].kind = "colour".into(), "column `load` is of kind `colour`, expected one of"),
         (&|it| it.forgotten[1].means = 9, "field `forgotten`: means 9 are unknown, expected 1 to 4"),
         (&|it| it.forgotten[1].to = 0, "field `forgotten`: offsets 1..0 are none"),
+        (&|it| it.covers_to = -1, "field `covers_to`: found -1, expected 0 to 4611686018427387904"),
+        (&|it| it.covers_to = (1 << 62) + 1, "field `covers_to`: found 4611686018427387905, expected 0 to 4611686018427387904"),
+        (&|it| it.events = 7, "field `events`: found 7, expected at most covers_to = 6"),
+        (&|it| it.step = 7, "field `step`: found 7, expected at most covers_to = 6"),
+        (&|it| it.evidence[0].shape = vec![1 << 60, 2], "tensor `sums`: 6 elements do not fill shape [1152921504606846976, 2]"),
+        (
+            &|it| it.evidence.resize(40_000, proto::Tensor::default()),
+            "40002 tensors and column summaries, expected at most 32768",
+        ),
     ];
     for (spoil, expected) in cases {
         let error = refused(spoil);
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// A length that is a lie is found out before memory is taken for it.
+#[test]
+fn sizes_are_limited_whatever_is_said_of_them() {
+    let chunks = chunks(3, 42, 1_000);
+    let whole: usize = whole(42).len();
+    let assemble = |max_bytes: usize| {
+        let mut assembler = Assembler::with_limit(max_bytes);
+        chunks.iter().map(|chunk| assembler.push(chunk)).collect::<Result<Vec<_>, _>>()
+    };
+    assert!(assemble(whole).unwrap().last().unwrap().is_some());
+    let error = assemble(whole - 1).unwrap_err().to_string();
+    let expected =
+        format!("snapshot of `möd/el`, partition 3: {whole} bytes, expected at most {}; make the model smaller", whole - 1);
+    assert!(error.starts_with(&expected), "{error}");
+
+    let chunk = |count, bytes| {
+        let data = vec![7; bytes];
+        proto::SnapshotChunk { schema_version: 1, index: 0, count, data, model_id: "m".into(), ..Default::default() }
+            .encode_to_vec()
+    };
+    let refused = |count, bytes| Assembler::default().push(&chunk(count, bytes)).unwrap_err().to_string();
+    assert_eq!(Assembler::default().push(&chunk(16_384, MAX_CHUNK_BYTES)), Ok(None));
+    assert!(refused(16_385, 1).contains("16385 chunks, expected at most 16384"));
+    assert!(refused(u32::MAX, 1).contains("4294967295 chunks"));
+    assert!(refused(2, MAX_CHUNK_BYTES + 1).contains("524289 bytes in a chunk, expected at most 524288"));
+
+    assert_eq!(check_chunk_count("m", Partition(0), 2048), Ok(()));
+    let error = check_chunk_count("m", Partition(0), 2049).unwrap_err().to_string();
+    assert!(error.contains("2049 chunks, expected at most 2048"), "{error}");
 }
