@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::codec::wire;
 use crate::engine::{Engine, EngineError, Learning, Site};
+use crate::failpoint;
 use crate::features::Schema;
 use crate::models::Model;
 use crate::record::{Offset, Partition, Run};
@@ -168,6 +169,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             Some(Incoming::Assigned(partitions)) => self.take_over(&partitions),
             Some(Incoming::Revoked(partitions)) => {
                 self.transact(None, Sites::All, stop, observe)?;
+                failpoint::reach("revoked");
                 self.give_up(&partitions);
                 self.stream.released(&partitions);
                 events::PartitionsRevoked { partitions: &partitions }.emit();
@@ -220,6 +222,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             }
             from.push((*partition, first));
         }
+        failpoint::reach("restored");
         self.settle(&begun)?;
         self.stream.resume(&from)?;
         // A group with more instances than partitions gives some of them none.
@@ -233,6 +236,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             return Ok(());
         }
         self.stream.begin()?;
+        failpoint::reach("settling");
         match self.stream.commit(begun) {
             // Taken in the meantime: the next owner does it.
             Err(StreamError::Abort(reason)) => {
@@ -350,6 +354,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
         self.restarts += 1;
         self.engine = Engine::new(self.engine.model().clone(), &self.schema, self.learning)?;
         self.pending = None;
+        failpoint::reach("restarting");
         match self.stream.restart() {
             Err(StreamError::Restore(reason)) => self.pending_restart = Some(reason),
             restarted => restarted?,

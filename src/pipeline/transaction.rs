@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Clock, PipelineError, SLICE, Settings, read};
 use crate::codec::wire;
 use crate::engine::{Engine, EngineError, Ready, Refused};
+use crate::failpoint;
 use crate::models::{Evidence, Model};
 use crate::record::{Partition, Reason, Run};
 use crate::stream::{Incoming, Outlet, Stream, StreamError};
@@ -54,7 +55,9 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
         settings: &'a Settings,
         health: &'a Health,
     ) -> Result<Self, StreamError> {
+        failpoint::reach("before_begin");
         stream.begin()?;
+        failpoint::reach("begun");
         Ok(Self {
             ready: engine.open(),
             opened: clock.monotonic(),
@@ -128,6 +131,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
 
     /// Sends the sites that have changed. `before` are the chunks of each site's last snapshot.
     pub(super) fn publish_sites(&mut self, before: &BTreeMap<Partition, usize>) -> Result<(), StreamError> {
+        failpoint::reach("scores_sent");
         let started = self.clock.monotonic();
         let Settings { model_id, topic, .. } = self.settings;
         let model = self.ready.model();
@@ -152,6 +156,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
             self.chunks.insert(partition, messages.len());
         }
         self.publish += self.clock.monotonic() - started;
+        failpoint::reach("sites_sent");
         Ok(())
     }
 
@@ -160,6 +165,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
         let started = self.clock.monotonic();
         self.stream.commit(&self.ready.consumed().collect::<Vec<_>>())?;
         self.commit = self.clock.monotonic() - started;
+        failpoint::reach("committed");
         Ok(())
     }
 
@@ -168,6 +174,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
         self.report.lag_records = self.stream.lag();
         self.emit();
         self.ready.advance(with_sites);
+        failpoint::reach("advanced");
         (self.report, self.chunks)
     }
 
@@ -175,6 +182,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
     pub(super) fn abort(self, reason: &str) -> Result<(), StreamError> {
         events::TransactionAborted { reason }.emit();
         let back = self.ready.abort();
+        failpoint::reach("aborting");
         self.stream.abort()?;
         self.stream.resume(&back)
     }

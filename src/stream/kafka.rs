@@ -31,6 +31,7 @@ use self::restore::{Ends, Snapshots};
 use self::topics::Partitions;
 use super::{Incoming, Outlet, Restored, Stream, StreamError};
 use crate::codec::Decode;
+use crate::failpoint;
 use crate::record::{Offset, Partition};
 
 /// What a look at the cluster has found.
@@ -267,6 +268,7 @@ impl Stream for KafkaStream {
         // In this order: a snapshot that was committed with these offsets is in the posterior topic by now.
         let committed = self.committed(partitions)?;
         self.snapshots.catch_up(&self.ends, patience)?;
+        failpoint::reach("chunks_read");
         partitions
             .iter()
             .map(|partition| {

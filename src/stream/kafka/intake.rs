@@ -22,6 +22,7 @@ use super::fault;
 use super::handover::{Epoch, Handover, Room};
 use super::settings::Settings;
 use crate::codec::{Decode, Fault};
+use crate::failpoint;
 use crate::record::{Dead, Head, Offset, Partition, Reason, Run};
 use crate::stream::StreamError;
 use crate::telemetry::events::RunDecoded;
@@ -319,6 +320,9 @@ impl Reading {
                     }
                 }
                 self.seeks.retain(|(of, _)| !ready.contains(of));
+                if !ready.is_empty() {
+                    failpoint::reach("sought");
+                }
             }
             Err(error) => tracing::warn!("partitions can't be resumed yet: {error}"),
         }

@@ -16,6 +16,7 @@ use rdkafka::{ClientContext, TopicPartitionList};
 use super::client::{self, Complaints};
 use super::fault::{self, Remedy};
 use super::settings::Settings;
+use crate::failpoint;
 use crate::stream::StreamError;
 
 /// How often the end of deliveries is looked for.
@@ -132,11 +133,13 @@ impl Outlet {
         let deadline = Instant::now() + self.limit;
         // Both calls below would wait for deliveries, but in steps of 100 ms.
         self.await_deliveries(deadline)?;
+        failpoint::reach("flushed");
         if offsets.count() > 0 {
             self.repeat("offsets can't be sent", deadline, |left| {
                 self.producer.send_offsets_to_transaction(offsets, group, left)
             })?;
         }
+        failpoint::reach("offsets_sent");
         self.repeat("the commit failed", deadline, |left| self.producer.commit_transaction(left))
     }
 

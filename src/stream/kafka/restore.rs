@@ -15,6 +15,7 @@ use super::client::{Complaints, Plain};
 use super::fault;
 use super::settings::Settings;
 use crate::codec::wire::{Assembler, WireError, parse_snapshot_key};
+use crate::failpoint;
 use crate::record::{Offset, Partition};
 use crate::stream::StreamError;
 
@@ -52,7 +53,9 @@ impl Snapshots {
         }
         // The position passes transaction markers and aborted records, which no message tells of. In an empty topic there is none.
         while high > low && self.position().is_none_or(|position| position < high) {
-            self.poll_once(WAIT)?;
+            if self.poll_once(WAIT)? {
+                failpoint::reach("chunk_read");
+            }
             if Instant::now() > deadline {
                 return Err(StreamError::Restore(format!(
                     "`{}` can't be read up to offset {high} within {limit:?}: at {}{}",
