@@ -6,7 +6,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod chaos;
 mod commands;
 mod events;
 mod group;

@@ -1,0 +1,3 @@
+//! The faults.
+
+pub mod process;

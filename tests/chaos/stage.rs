@@ -1,0 +1,323 @@
+//! Where a fault plays: topics of its own, events that come all the time, a reader who watches, and instances of the program; and
+//! the verdict when it is over.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use surprisal::calibration::Calibrator;
+use surprisal::codec::wire::{self, Format, Snapshot};
+use surprisal::failpoint;
+use tempfile::TempDir;
+
+use crate::events::COLUMNS;
+use crate::feed::{Feed, Make, is_event, shop};
+use crate::log::{Message, await_topic, committed, dead_letters, difference, snapshots};
+use crate::process::{LIMIT, Process, eventually, file};
+use crate::support::topics::create_topic;
+use crate::table::{Recovery, Relearnt, Row};
+use crate::watch::{Seen, Watch, now_ms};
+
+/// What is learnt, from what.
+#[derive(Clone, Copy)]
+pub struct Subject {
+    /// Lines of `[model]`, and the columns.
+    pub model: &'static str,
+    pub columns: &'static str,
+    pub make: Make,
+    pub per_second: f64,
+    /// Whether scores and the surprisals kept in snapshots are the same in every run. They are with one partition; with several,
+    /// they depend on how these are interleaved, and evidence does not only where a model is exact.
+    pub is_one: bool,
+}
+
+/// The default model on one partition: every bit is compared.
+pub const MIXTURE: Subject = Subject { model: "", columns: COLUMNS, make: shop, per_second: 1000.0, is_one: true };
+/// An exact model, for several partitions: the evidence of each is compared, bit by bit.
+pub const LINEAR: Subject = Subject { model: "kind = \"linear_regression\"\ntarget = \"amount\"\n", is_one: false, ..MIXTURE };
+
+/// Settings for one instance that is expected back: its group waits for it.
+pub const SOLO: &[Setting] = &[
+    ("static_membership", "true"),
+    ("session_timeout_ms", "6000"),
+    ("transaction_timeout_ms", "2000"),
+    ("commit_interval_ms", "20"),
+    ("snapshot_interval_ms", "250"),
+];
+
+/// A line of `[kafka]`. The later of two counts.
+pub type Setting = (&'static str, &'static str);
+
+pub struct Stage {
+    subject: Subject,
+    name: String,
+    /// Where the tests connect, and where the program does.
+    brokers: String,
+    through: String,
+    partitions: i32,
+    kafka: Vec<Setting>,
+    folder: TempDir,
+    feed: Feed,
+    watch: Watch,
+    crew: BTreeMap<String, Process>,
+    row: Row,
+}
+
+impl Stage {
+    /// Makes the topics and lets events come.
+    pub fn open(fault: &str, name: &str, brokers: &str, subject: Subject, partitions: i32, kafka: &[Setting]) -> Self {
+        Self::open_with(fault, name, brokers, subject, partitions, kafka, &[])
+    }
+
+    /// As [`Stage::open`], with further properties of the posterior topic.
+    pub fn open_with(
+        fault: &str,
+        name: &str,
+        brokers: &str,
+        subject: Subject,
+        partitions: i32,
+        kafka: &[Setting],
+        posterior: &[(&str, &str)],
+    ) -> Self {
+        let plain = [("retention.ms", "-1")];
+        let compacted = [&[("cleanup.policy", "compact")], posterior].concat();
+        let topics = [(name, &plain[..]), (&format!("{name}.scores"), &plain), (&format!("{name}.dead"), &plain)];
+        for (topic, properties) in topics {
+            create_topic(brokers, topic, partitions, properties);
+        }
+        create_topic(brokers, &format!("{name}.posterior"), 1, &compacted);
+        await_topic(brokers, &format!("{name}.posterior"));
+        Self {
+            subject,
+            name: name.into(),
+            brokers: brokers.into(),
+            through: brokers.into(),
+            partitions,
+            kafka: kafka.to_vec(),
+            folder: TempDir::new().unwrap(),
+            feed: Feed::start(brokers, name, partitions, subject.per_second, subject.make),
+            watch: Watch::start(brokers, &format!("{name}.scores"), partitions, &format!("{name}.posterior")),
+            crew: BTreeMap::new(),
+            row: Row { fault: fault.into(), ..Row::default() },
+        }
+    }
+
+    /// The program connects elsewhere.
+    pub fn through(mut self, brokers: String) -> Self {
+        self.through = brokers;
+        self
+    }
+
+    fn config(&self, instance: &str, group: &str, brokers: &str, kafka: &[Setting]) -> PathBuf {
+        let kafka: BTreeMap<_, _> = kafka.iter().copied().collect();
+        let kafka: String = kafka.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let (Subject { model, columns, .. }, events) = (self.subject, &self.name);
+        let path = file(&self.folder, &format!("{group}-{instance}.toml"));
+        let text = format!(
+            "[model]\nid = \"model\"\n{model}\n[http]\nlisten = \"127.0.0.1:0\"\n\n{columns}\n[kafka]\nbrokers = \"{brokers}\"\n\
+             group = \"{group}\"\ninstance = \"{instance}\"\nevents = \"{events}\"\nscores = \"{group}.scores\"\n\
+             posterior = \"{group}.posterior\"\ndead_letters = \"{group}.dead\"\n{kafka}"
+        );
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Starts an instance. Returns when that was.
+    pub fn start(&mut self, instance: &str) -> i64 {
+        self.start_at(instance, "")
+    }
+
+    /// Starts an instance in which something happens at a failpoint.
+    pub fn start_at(&mut self, instance: &str, failpoints: &str) -> i64 {
+        let config = self.config(instance, &self.name, &self.through, &self.kafka);
+        let begun = now_ms();
+        let process = Process::run_with(&config, &[(failpoint::VARIABLE, failpoints)]);
+        self.crew.insert(instance.into(), process);
+        begun
+    }
+
+    pub fn process(&mut self, instance: &str) -> &mut Process {
+        self.crew.get_mut(instance).unwrap_or_else(|| panic!("{instance} runs"))
+    }
+
+    /// Kills an instance, if it runs.
+    pub fn kill(&mut self, instance: &str) {
+        self.crew.remove(instance).into_iter().for_each(|mut process| process.kill());
+    }
+
+    /// Lets an instance end in good order.
+    pub fn stop(&mut self, instance: &str) {
+        self.crew.remove(instance).into_iter().for_each(|mut process| process.stop());
+    }
+
+    /// A process beside the crew, which knows nothing of it, takes an instance's name.
+    pub fn twin(&self, instance: &str) -> Process {
+        Process::run(&self.config(instance, &self.name, &self.through, &self.kafka))
+    }
+
+    /// Names of those that run. Those that have ended by themselves are gone.
+    pub fn up(&mut self) -> Vec<String> {
+        self.crew.retain(|_, process| process.ended().is_none());
+        self.crew.keys().cloned().collect()
+    }
+
+    /// Waits until an instance has died at `place`.
+    pub fn await_death(&mut self, instance: &str, place: &str) {
+        eventually(&format!("{instance} dies at `{place}`"), || self.process(instance).aborted().then_some(()));
+        let said = self.crew.remove(instance).expect("it was there").stderr();
+        assert!(said.contains(&format!("\"place\":\"{place}\"")), "{said}");
+    }
+
+    /// How many scores are committed.
+    pub fn scores(&self) -> usize {
+        self.watch.scores()
+    }
+
+    pub fn ran(&mut self) {
+        self.row.runs += 1;
+    }
+
+    /// Waits until every partition has a score from after `since_ms`.
+    pub fn await_scores(&self, since_ms: i64) -> i64 {
+        eventually("scores are committed again", || self.watch.recovered(self.partitions, since_ms))
+    }
+
+    /// Waits until every partition has a score from after `since_ms`, and keeps how long that took. If an instance was started then,
+    /// its log says how long the group took to give it partitions, and what it has learnt again.
+    pub fn await_recovery(&mut self, since_ms: i64, started: Option<&str>) {
+        let total_ms = self.await_scores(since_ms) - since_ms;
+        let mut recovery = Recovery { total_ms, beyond_ms: None };
+        if let Some(instance) = started {
+            let log = self.process(instance).log();
+            let when = |what: &str| {
+                let line = log.iter().find(|line| line["message"].as_str().is_some_and(|said| said.starts_with(what)));
+                time_of_day_ms(line?["timestamp"].as_str()?)
+            };
+            let group = when("partitions assigned").zip(when("connected; waiting")).map(|(given, asked)| given - asked);
+            recovery.beyond_ms = group.map(|group| total_ms - group);
+            for line in log.iter().filter(|line| line["message"] == "evidence restored from a snapshot") {
+                let number = |key: &str| line[key].as_i64().unwrap_or_else(|| panic!("{key} in {line}"));
+                self.relearnt(number("partition") as i32, number("covers_to"), number("relearn_records"));
+            }
+        }
+        self.row.recoveries.push(recovery);
+    }
+
+    fn relearnt(&mut self, partition: i32, covers_to: i64, records: i64) {
+        let span_ms = self.watch.look(|seen: &Seen| {
+            let (_, snapshot_ms) = seen.snapshots.get(&partition)?.iter().rev().find(|(covers, _)| *covers == covers_to)?;
+            let last = seen.scores.get(&partition)?.iter().rev().find(|sight| sight.offset < covers_to + records)?;
+            Some((last.written_ms - snapshot_ms).max(0))
+        });
+        self.row.relearnt.push(Relearnt { records, span_ms: span_ms.unwrap_or_default() });
+    }
+
+    /// Ends the events, has what is left done and the crew stopped, and compares with a run that nothing disturbs.
+    pub fn close(mut self) -> Row {
+        let Self { partitions, subject, .. } = self;
+        let calm = format!("{}.calm", self.name);
+        let undisturbed = self.config("calm", &calm, &self.brokers, &[]);
+        let sent = self.feed.end();
+        let number = |partition: i32, offset: i64| offset as u64 * partitions as u64 + partition as u64;
+        let records = |partition: i32| (0_i64..).take_while(move |offset| number(partition, *offset) < sent);
+        let (mut events, mut others) = (Vec::new(), Vec::new());
+        for partition in 0..partitions {
+            for offset in records(partition) {
+                let list = if is_event(number(partition, offset)) { &mut events } else { &mut others };
+                list.push((partition, offset));
+            }
+        }
+        let (watch, crew) = (&self.watch, &mut self.crew);
+        let is_done = || {
+            let ended =
+                crew.iter_mut().find_map(|(name, process)| process.ended().map(|status| (name, status, process.stderr())));
+            assert!(ended.is_none(), "{ended:?}");
+            (watch.scores() >= events.len()).then_some(())
+        };
+        eventually("all events are scored", is_done);
+        self.crew.values_mut().for_each(Process::stop);
+        let seen = self.watch.end();
+        self.row.events = events.len();
+        self.row.complaints.extend(seen.complaints);
+
+        let messages = committed(&self.brokers, &format!("{}.scores", self.name));
+        let decode =
+            |message: &Message| wire::decode_score(message.payload.as_ref().expect("a score"), Format::Json).expect("a score");
+        let scores: Vec<_> = messages.iter().map(decode).collect();
+        let mut places: Vec<_> = scores.iter().map(|scored| (scored.partition.0, scored.head.offset.0)).collect();
+        for (partition, sights) in &seen.scores {
+            let stands = scores.iter().filter(|scored| scored.partition.0 == *partition).map(|scored| scored.head.offset.0);
+            if !stands.eq(sights.iter().map(|sight| sight.offset)) {
+                self.row.complaints.push(format!("partition {partition}: what the reader saw no longer stands"));
+            }
+        }
+        let letters = dead_letters(&self.brokers, &format!("{}.dead", self.name));
+        let mut letters: Vec<_> = letters.iter().map(|letter| (letter.partition.0, letter.dead.head.offset.0)).collect();
+        for (found, expected) in [(&mut places, &events), (&mut letters, &others)] {
+            found.sort_unstable();
+            let all = found.len();
+            found.dedup();
+            self.row.doubled += all - found.len();
+            self.row.lost += expected.iter().filter(|place| found.binary_search(place).is_err()).count();
+        }
+        for partition in 0..partitions {
+            let (end, found) = (records(partition).count() as i64, committed_offset(&self.brokers, &self.name, partition));
+            if found != end {
+                self.row.complaints.push(format!("partition {partition}: the group has committed {found} of {end}"));
+            }
+        }
+
+        // The same events, undisturbed.
+        let mut reference = Process::run(&undisturbed);
+        let count = || (reference.metric("surprisal_events_total") as usize >= events.len()).then_some(());
+        reference.await_ready();
+        eventually("the undisturbed run is through", count);
+        reference.stop();
+        let [expected, found] = [&calm, &self.name].map(|group| snapshots(&self.brokers, &format!("{group}.posterior")));
+        let without_surprisals = |snapshot: &Snapshot| Snapshot { calibrator: Calibrator::default(), ..snapshot.clone() };
+        let difference_of = |left: &Snapshot, right: &Snapshot| match subject.is_one {
+            true => difference(left, right),
+            false => difference(&without_surprisals(left), &without_surprisals(right)),
+        };
+        let mut difference = (!expected.keys().eq(found.keys())).then(|| "partitions have no snapshot".to_owned());
+        for (left, right) in expected.values().zip(found.values()) {
+            difference = difference.or_else(|| difference_of(left, right));
+        }
+        if subject.is_one {
+            let expected = committed(&self.brokers, &format!("{calm}.scores"));
+            if !expected.iter().map(|message| &message.payload).eq(messages.iter().map(|message| &message.payload)) {
+                difference = difference.or(Some("scores".into()));
+            }
+        }
+        self.row.equal = if difference.is_none() { "equal" } else { "DIFFERS" };
+        self.row.complaints.extend(difference.map(|what| format!("unlike in an undisturbed run: {what}")));
+        self.row
+    }
+}
+
+/// What the group, which has the topic's name, has committed.
+fn committed_offset(brokers: &str, topic: &str, partition: i32) -> i64 {
+    let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).set("group.id", topic).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition(topic, partition);
+    let list = client.committed_offsets(list, LIMIT).unwrap();
+    match list.elements()[0].offset() {
+        Offset::Offset(offset) => offset,
+        _ => 0,
+    }
+}
+
+/// Milliseconds since midnight, of a time in a log: `2024-02-29T12:00:00.123456Z`.
+fn time_of_day_ms(timestamp: &str) -> Option<i64> {
+    let (_, time) = timestamp.trim_end_matches('Z').split_once('T')?;
+    let seconds = time.split(':').try_fold(0.0, |sum, part| Some(60.0 * sum + part.parse::<f64>().ok()?))?;
+    Some((1000.0 * seconds) as i64)
+}
+
+/// Lets time pass in which nothing is done to anyone.
+pub fn idle(milliseconds: usize) {
+    std::thread::sleep(Duration::from_millis(milliseconds as u64));
+}
