@@ -44,6 +44,9 @@ impl Snapshots {
         let deadline = Instant::now() + limit;
         let (low, high) = ends.of(&self.topic, Partition(0), limit)?;
         if !self.reading {
+            // A client that doesn't know the topic yet when it is assigned may ask for it a second later only.
+            let known = self.consumer.fetch_metadata(Some(&self.topic), deadline.saturating_duration_since(Instant::now()));
+            known.map_err(|error| asking(&format!("who leads `{}`", self.topic), &error, self.complaints()))?;
             let mut list = TopicPartitionList::new();
             // An explicit offset: looking one up makes a fresh consumer wait for half a second.
             let assigned =
