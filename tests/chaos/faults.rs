@@ -1,3 +1,6 @@
 //! The faults.
 
+pub mod answers;
+pub mod brokers;
+pub mod group;
 pub mod process;

@@ -18,6 +18,7 @@ mod support;
 
 mod faults;
 mod feed;
+mod proxy;
 mod stage;
 mod table;
 mod watch;
@@ -71,19 +72,29 @@ impl Dice {
 /// A fault: its name, whether it is played in the short form, and how.
 type Fault = (&'static str, bool, fn(&Play, &'static str) -> Row);
 
-const FAULTS: [Fault; 5] = [
+const FAULTS: [Fault; 14] = [
     ("kill -9 at a random instant", true, faults::process::kill),
     ("death at a failpoint", true, faults::process::die),
     ("stall at a failpoint past the transaction's time-out", false, faults::process::stall),
     ("stopped past its session, then continued", false, faults::process::sleep),
     ("transaction expired while stopped", true, faults::process::expire),
+    ("zombie: continued when another has its partitions", true, faults::group::zombie),
+    ("the same transactional id twice", false, faults::group::twins),
+    ("death and stalls while partitions change hands", true, faults::group::hand_over),
+    ("joins, leaves and deaths in a storm", true, faults::group::storm),
+    ("answers to EndTxn delayed", false, faults::answers::late),
+    ("answers to EndTxn lost", true, faults::answers::lost),
+    ("broker killed and restarted", false, faults::brokers::restart),
+    ("all brokers away for a minute", false, faults::brokers::outage),
+    ("three brokers: leader and coordinators killed", false, faults::brokers::cluster),
 ];
 
 fn main() -> ExitCode {
     let play = Play::parse();
     let mut table = Table::begin();
     for (name, is_short, fault) in FAULTS {
-        if (is_short || !play.short) && name.contains(&play.only) {
+        let is_wanted = if play.only.is_empty() { is_short || !play.short } else { name.contains(&play.only) };
+        if is_wanted {
             // A fault that ends in a panic is a line of the table like the others.
             let played = catch_unwind(AssertUnwindSafe(|| fault(&play, name)));
             table.print(played.unwrap_or_else(|_| Row::broken(name)));

@@ -63,6 +63,7 @@ pub struct Stage {
     feed: Feed,
     watch: Watch,
     crew: BTreeMap<String, Process>,
+    leaving: Vec<Process>,
     row: Row,
 }
 
@@ -101,6 +102,7 @@ impl Stage {
             feed: Feed::start(brokers, name, partitions, subject.per_second, subject.make),
             watch: Watch::start(brokers, &format!("{name}.scores"), partitions, &format!("{name}.posterior")),
             crew: BTreeMap::new(),
+            leaving: Vec::new(),
             row: Row { fault: fault.into(), ..Row::default() },
         }
     }
@@ -158,6 +160,16 @@ impl Stage {
         Process::run(&self.config(instance, &self.name, &self.through, &self.kafka))
     }
 
+    /// Takes a process into the crew, in place of one that has ended.
+    pub fn adopt(&mut self, instance: &str, process: Process) {
+        self.crew.insert(instance.into(), process);
+    }
+
+    /// Lets a process that was told to end do so in its own time.
+    pub fn forget(&mut self, instance: &str) {
+        self.leaving.extend(self.crew.remove(instance));
+    }
+
     /// Names of those that run. Those that have ended by themselves are gone.
     pub fn up(&mut self) -> Vec<String> {
         self.crew.retain(|_, process| process.ended().is_none());
@@ -171,11 +183,6 @@ impl Stage {
         assert!(said.contains(&format!("\"place\":\"{place}\"")), "{said}");
     }
 
-    /// How many scores are committed.
-    pub fn scores(&self) -> usize {
-        self.watch.scores()
-    }
-
     pub fn ran(&mut self) {
         self.row.runs += 1;
     }
@@ -183,6 +190,11 @@ impl Stage {
     /// Waits until every partition has a score from after `since_ms`.
     pub fn await_scores(&self, since_ms: i64) -> i64 {
         eventually("scores are committed again", || self.watch.recovered(self.partitions, since_ms))
+    }
+
+    /// Keeps how long a recovery took.
+    pub fn recovered(&mut self, since_ms: i64, at_ms: i64) {
+        self.row.recoveries.push(Recovery { total_ms: at_ms - since_ms, beyond_ms: None });
     }
 
     /// Waits until every partition has a score from after `since_ms`, and keeps how long that took. If an instance was started then,
@@ -239,6 +251,7 @@ impl Stage {
         };
         eventually("all events are scored", is_done);
         self.crew.values_mut().for_each(Process::stop);
+        self.leaving.iter_mut().for_each(|process| assert_eq!(process.wait(), 0, "{}", process.stderr()));
         let seen = self.watch.end();
         self.row.events = events.len();
         self.row.complaints.extend(seen.complaints);

@@ -20,7 +20,6 @@ pub fn now_ms() -> i64 {
 #[derive(Clone, Copy, Debug)]
 pub struct Sight {
     pub offset: i64,
-    pub surprisal: f64,
     /// When it was handed to the producer.
     pub written_ms: i64,
     /// When this reader saw it.
@@ -48,7 +47,7 @@ impl Seen {
             self.complaints.push(format!("scores of partition {partition} go back from {} to {offset}", before.offset));
         }
         let written_ms = message.timestamp().to_millis().unwrap_or_default();
-        scores.push(Sight { offset, surprisal: scored.score.surprisal, written_ms, seen_ms: now_ms() });
+        scores.push(Sight { offset, written_ms, seen_ms: now_ms() });
     }
 
     fn chunk(&mut self, message: &BorrowedMessage<'_>) {
