@@ -310,21 +310,21 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             if lost {
                 return Err(StreamError::Abort("partitions were taken away".into()).into());
             }
-            let due = ending || sites == Sites::All || clock.monotonic() >= self.sites_due;
+            let now = clock.monotonic();
+            let due = ending || sites == Sites::All || now >= self.sites_due;
             let with_sites = due || transaction.begins_a_site(chunks);
             if with_sites {
                 transaction.publish_sites(chunks)?;
             }
             transaction.commit()?;
-            Ok(with_sites)
+            // From when they were made: a commit that took long makes the next ones due the sooner.
+            Ok(with_sites.then_some(now + settings.snapshot_interval))
         });
         match committed {
-            Ok(with_sites) => {
-                let (report, sent) = transaction.advance(with_sites);
+            Ok(sites_due) => {
+                let (report, sent) = transaction.advance(sites_due.is_some());
                 chunks.extend(sent);
-                if with_sites {
-                    self.sites_due = clock.monotonic() + settings.snapshot_interval;
-                }
+                self.sites_due = sites_due.unwrap_or(self.sites_due);
                 (self.aborts, self.restarts) = (0, 0);
                 observe(&report);
                 Ok(())
