@@ -99,6 +99,8 @@ pub struct KafkaStream {
     held: BTreeMap<Partition, Held>,
     epochs: u64,
     in_transaction: bool,
+    /// When the latest transaction was begun.
+    begun: Instant,
     /// Partitions lost by a restart, still to be told of.
     lost: Vec<Partition>,
     fencings: Vec<Instant>,
@@ -130,6 +132,7 @@ impl KafkaStream {
             held: BTreeMap::new(),
             epochs: 0,
             in_transaction: false,
+            begun: Instant::now(),
             lost: Vec::new(),
             fencings: Vec::new(),
         };
@@ -317,6 +320,7 @@ impl Stream for KafkaStream {
     fn begin(&mut self) -> Result<(), StreamError> {
         self.outlet()?.begin()?;
         self.in_transaction = true;
+        self.begun = Instant::now();
         Ok(())
     }
 
@@ -362,7 +366,9 @@ impl Stream for KafkaStream {
     }
 
     fn restart(&mut self) -> Result<(), StreamError> {
-        if self.outlet.as_ref().is_some_and(Producer::is_fenced) {
+        // The brokers fence the producer of a transaction that has timed out, too. That is no other process.
+        let timed_out = self.begun.elapsed() >= self.settings.transaction_timeout;
+        if !timed_out && self.outlet.as_ref().is_some_and(Producer::is_fenced) {
             self.fencings.retain(|at| at.elapsed() < FENCING_WINDOW);
             self.fencings.push(Instant::now());
         }
