@@ -93,7 +93,7 @@ pub struct KafkaStream {
     ends: Ends,
     snapshots: Snapshots,
     partitions: Partitions,
-    outlet: Option<Producer>,
+    outlet: Option<Arc<Producer>>,
     handover: Arc<Handover>,
     intake: Option<(Intake, Arc<EventConsumer>)>,
     held: BTreeMap<Partition, Held>,
@@ -149,7 +149,7 @@ impl KafkaStream {
 
     /// The producer first: it ends what an earlier one of its identity has left open, so that the offsets are stable.
     fn start(&mut self) -> Result<(), StreamError> {
-        self.outlet = Some(Producer::start(&self.settings, Arc::clone(&self.complaints))?);
+        self.outlet = Some(Arc::new(Producer::start(&self.settings, Arc::clone(&self.complaints))?));
         self.handover = Arc::new(Handover::new(self.settings.max_buffered_records));
         self.intake = Some(Intake::start(
             &self.settings,
@@ -178,7 +178,7 @@ impl KafkaStream {
         self.held.clear();
     }
 
-    fn outlet(&self) -> Result<&Producer, StreamError> {
+    fn outlet(&self) -> Result<&Arc<Producer>, StreamError> {
         self.outlet.as_ref().ok_or_else(|| StreamError::Restore("there is no producer before a restart".into()))
     }
 
@@ -354,7 +354,7 @@ impl Stream for KafkaStream {
         if let Some(partition) = self.handover.first_taken(self.held.iter().map(|(partition, held)| (*partition, held.grant))) {
             return Err(StreamError::Abort(format!("partition {partition} has been taken from this instance")));
         }
-        let committed = self.outlet()?.commit(&offsets, &group);
+        let committed = self.outlet()?.commit(offsets, group);
         // On an abortable error the transaction is open until it is aborted.
         self.in_transaction = matches!(committed, Err(StreamError::Abort(_)));
         committed
@@ -368,7 +368,7 @@ impl Stream for KafkaStream {
     fn restart(&mut self) -> Result<(), StreamError> {
         // The brokers fence the producer of a transaction that has timed out, too. That is no other process.
         let timed_out = self.begun.elapsed() >= self.settings.transaction_timeout;
-        if !timed_out && self.outlet.as_ref().is_some_and(Producer::is_fenced) {
+        if !timed_out && self.outlet.as_ref().is_some_and(|outlet| outlet.is_fenced()) {
             self.fencings.retain(|at| at.elapsed() < FENCING_WINDOW);
             self.fencings.push(Instant::now());
         }

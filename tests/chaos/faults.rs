@@ -4,3 +4,4 @@ pub mod answers;
 pub mod brokers;
 pub mod group;
 pub mod process;
+pub mod snapshots;

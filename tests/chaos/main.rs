@@ -72,7 +72,7 @@ impl Dice {
 /// A fault: its name, whether it is played in the short form, and how.
 type Fault = (&'static str, bool, fn(&Play, &'static str) -> Row);
 
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Fault; 16] = [
     ("kill -9 at a random instant", true, faults::process::kill),
     ("death at a failpoint", true, faults::process::die),
     ("stall at a failpoint past the transaction's time-out", false, faults::process::stall),
@@ -87,6 +87,8 @@ const FAULTS: [Fault; 14] = [
     ("broker killed and restarted", false, faults::brokers::restart),
     ("all brokers away for a minute", false, faults::brokers::outage),
     ("three brokers: leader and coordinators killed", false, faults::brokers::cluster),
+    ("killed with a snapshot of 50 MB", false, faults::snapshots::large),
+    ("killed while snapshots are compacted", false, faults::snapshots::compaction),
 ];
 
 fn main() -> ExitCode {

@@ -183,6 +183,17 @@ impl Stage {
         assert!(said.contains(&format!("\"place\":\"{place}\"")), "{said}");
     }
 
+    /// Bytes of the latest snapshot, encoded.
+    pub fn snapshot_bytes(&self) -> usize {
+        self.watch.look(|seen| seen.snapshot_bytes)
+    }
+
+    /// How many messages of the posterior topic the reader saw, and how many the topic still has.
+    pub fn posterior_messages(&self) -> (usize, usize) {
+        let left = committed(&self.brokers, &format!("{}.posterior", self.name)).len();
+        (self.watch.look(|seen| seen.chunks), left)
+    }
+
     pub fn ran(&mut self) {
         self.row.runs += 1;
     }

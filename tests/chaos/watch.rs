@@ -33,6 +33,9 @@ pub struct Seen {
     pub scores: BTreeMap<i32, Vec<Sight>>,
     /// Snapshots by partition: what they cover and when they were handed to the producer.
     pub snapshots: BTreeMap<i32, Vec<(i64, i64)>>,
+    /// Chunks of snapshots, and the bytes of the latest whole one.
+    pub chunks: usize,
+    pub snapshot_bytes: usize,
     /// What must never be seen.
     pub complaints: Vec<String>,
     assembler: Assembler,
@@ -52,7 +55,9 @@ impl Seen {
 
     fn chunk(&mut self, message: &BorrowedMessage<'_>) {
         let Some(payload) = message.payload() else { return };
+        self.chunks += 1;
         let Some(whole) = self.assembler.push(payload).expect("a chunk") else { return };
+        self.snapshot_bytes = whole.len();
         let snapshot = wire::decode_snapshot(&whole).expect("a snapshot");
         let (partition, covers_to) = (snapshot.header.partition.0, snapshot.covers_to.0);
         let snapshots = self.snapshots.entry(partition).or_default();
