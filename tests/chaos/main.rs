@@ -23,8 +23,8 @@ mod stage;
 mod table;
 mod watch;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::thread::{self, ScopedJoinHandle};
 
 use clap::Parser;
 use table::{Row, Table};
@@ -33,7 +33,7 @@ use table::{Row, Table};
 #[derive(Clone, Debug, Parser)]
 #[command(about = "Plays faults against the service on a real Apache Kafka, and checks that every event counts exactly once")]
 struct Play {
-    /// Fewer runs of each fault, and only faults that take seconds
+    /// Fewer runs of each fault, only faults that take seconds, and all at once
     #[arg(long)]
     short: bool,
     /// What instants are drawn from
@@ -92,15 +92,23 @@ const FAULTS: [Fault; 16] = [
 ];
 
 fn main() -> ExitCode {
-    let play = Play::parse();
+    let play = &Play::parse();
+    let wanted = FAULTS.into_iter().filter(|(name, is_short, _)| match play.only.as_str() {
+        "" => *is_short || !play.short,
+        only => name.contains(only),
+    });
     let mut table = Table::begin();
-    for (name, is_short, fault) in FAULTS {
-        let is_wanted = if play.only.is_empty() { is_short || !play.short } else { name.contains(&play.only) };
-        if is_wanted {
-            // A fault that ends in a panic is a line of the table like the others.
-            let played = catch_unwind(AssertUnwindSafe(|| fault(&play, name)));
-            table.print(played.unwrap_or_else(|_| Row::broken(name)));
+    thread::scope(|scope| {
+        let played = wanted.map(|(name, _, fault)| (name, move || scope.spawn(move || fault(play, name))));
+        // A fault that ends in a panic is a line of the table like the others.
+        let row = |(name, run): (&str, ScopedJoinHandle<'_, Row>)| run.join().unwrap_or_else(|_| Row::broken(name));
+        if play.short {
+            // All at once: there is much to wait for, and times are not what it is about.
+            let running: Vec<_> = played.map(|(name, start)| (name, start())).collect();
+            running.into_iter().for_each(|run| table.print(row(run)));
+        } else {
+            played.for_each(|(name, start)| table.print(row((name, start()))));
         }
-    }
+    });
     table.end()
 }
