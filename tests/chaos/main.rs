@@ -21,6 +21,7 @@ mod feed;
 mod proxy;
 mod stage;
 mod table;
+mod verdict;
 mod watch;
 
 use std::process::ExitCode;

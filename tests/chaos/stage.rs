@@ -1,24 +1,20 @@
-//! Where a fault plays: topics of its own, events that come all the time, a reader who watches, and instances of the program; and
-//! the verdict when it is over.
+//! Where a fault plays: topics of its own, events that come all the time, a reader who watches, and instances of the program.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use surprisal::calibration::Calibrator;
-use surprisal::codec::wire::{self, Format, Snapshot};
 use surprisal::failpoint;
 use tempfile::TempDir;
 
 use crate::events::COLUMNS;
-use crate::feed::{Feed, Make, is_event, shop};
-use crate::log::{Message, await_topic, committed, dead_letters, difference, snapshots};
-use crate::process::{LIMIT, Process, eventually, file};
+use crate::feed::{Feed, Make, shop};
+use crate::log::{await_topic, committed};
+use crate::process::{Process, eventually, file};
 use crate::support::topics::create_topic;
 use crate::table::{Recovery, Relearnt, Row};
+use crate::verdict::Case;
 use crate::watch::{Seen, Watch, now_ms};
 
 /// What is learnt, from what.
@@ -240,97 +236,24 @@ impl Stage {
 
     /// Ends the events, has what is left done and the crew stopped, and compares with a run that nothing disturbs.
     pub fn close(mut self) -> Row {
-        let Self { partitions, subject, .. } = self;
         let calm = format!("{}.calm", self.name);
         let undisturbed = self.config("calm", &calm, &self.brokers, &[]);
         let sent = self.feed.end();
-        let number = |partition: i32, offset: i64| offset as u64 * partitions as u64 + partition as u64;
-        let records = |partition: i32| (0_i64..).take_while(move |offset| number(partition, *offset) < sent);
-        let (mut events, mut others) = (Vec::new(), Vec::new());
-        for partition in 0..partitions {
-            for offset in records(partition) {
-                let list = if is_event(number(partition, offset)) { &mut events } else { &mut others };
-                list.push((partition, offset));
-            }
-        }
-        let (watch, crew) = (&self.watch, &mut self.crew);
-        let is_done = || {
+        let case = Case { brokers: &self.brokers, name: &self.name, partitions: self.partitions, sent };
+        let (events, watch, crew) = (case.events(), &self.watch, &mut self.crew);
+        eventually("all events are scored", || {
             let ended =
                 crew.iter_mut().find_map(|(name, process)| process.ended().map(|status| (name, status, process.stderr())));
             assert!(ended.is_none(), "{ended:?}");
-            (watch.scores() >= events.len()).then_some(())
-        };
-        eventually("all events are scored", is_done);
+            (watch.scores() >= events).then_some(())
+        });
         self.crew.values_mut().for_each(Process::stop);
         self.leaving.iter_mut().for_each(|process| assert_eq!(process.wait(), 0, "{}", process.stderr()));
-        let seen = self.watch.end();
-        self.row.events = events.len();
-        self.row.complaints.extend(seen.complaints);
-
-        let messages = committed(&self.brokers, &format!("{}.scores", self.name));
-        let decode =
-            |message: &Message| wire::decode_score(message.payload.as_ref().expect("a score"), Format::Json).expect("a score");
-        let scores: Vec<_> = messages.iter().map(decode).collect();
-        let mut places: Vec<_> = scores.iter().map(|scored| (scored.partition.0, scored.head.offset.0)).collect();
-        for (partition, sights) in &seen.scores {
-            let stands = scores.iter().filter(|scored| scored.partition.0 == *partition).map(|scored| scored.head.offset.0);
-            if !stands.eq(sights.iter().map(|sight| sight.offset)) {
-                self.row.complaints.push(format!("partition {partition}: what the reader saw no longer stands"));
-            }
-        }
-        let letters = dead_letters(&self.brokers, &format!("{}.dead", self.name));
-        let mut letters: Vec<_> = letters.iter().map(|letter| (letter.partition.0, letter.dead.head.offset.0)).collect();
-        for (found, expected) in [(&mut places, &events), (&mut letters, &others)] {
-            found.sort_unstable();
-            let all = found.len();
-            found.dedup();
-            self.row.doubled += all - found.len();
-            self.row.lost += expected.iter().filter(|place| found.binary_search(place).is_err()).count();
-        }
-        for partition in 0..partitions {
-            let (end, found) = (records(partition).count() as i64, committed_offset(&self.brokers, &self.name, partition));
-            if found != end {
-                self.row.complaints.push(format!("partition {partition}: the group has committed {found} of {end}"));
-            }
-        }
-
-        // The same events, undisturbed.
-        let mut reference = Process::run(&undisturbed);
-        let count = || (reference.metric("surprisal_events_total") as usize >= events.len()).then_some(());
-        reference.await_ready();
-        eventually("the undisturbed run is through", count);
-        reference.stop();
-        let [expected, found] = [&calm, &self.name].map(|group| snapshots(&self.brokers, &format!("{group}.posterior")));
-        let without_surprisals = |snapshot: &Snapshot| Snapshot { calibrator: Calibrator::default(), ..snapshot.clone() };
-        let difference_of = |left: &Snapshot, right: &Snapshot| match subject.is_one {
-            true => difference(left, right),
-            false => difference(&without_surprisals(left), &without_surprisals(right)),
-        };
-        let mut difference = (!expected.keys().eq(found.keys())).then(|| "partitions have no snapshot".to_owned());
-        for (left, right) in expected.values().zip(found.values()) {
-            difference = difference.or_else(|| difference_of(left, right));
-        }
-        if subject.is_one {
-            let expected = committed(&self.brokers, &format!("{calm}.scores"));
-            if !expected.iter().map(|message| &message.payload).eq(messages.iter().map(|message| &message.payload)) {
-                difference = difference.or(Some("scores".into()));
-            }
-        }
-        self.row.equal = if difference.is_none() { "equal" } else { "DIFFERS" };
-        self.row.complaints.extend(difference.map(|what| format!("unlike in an undisturbed run: {what}")));
+        let mut seen = self.watch.end();
+        self.row.complaints.append(&mut seen.complaints);
+        case.count(&seen, &mut self.row);
+        case.compare(&undisturbed, &calm, self.subject.is_one, &mut self.row);
         self.row
-    }
-}
-
-/// What the group, which has the topic's name, has committed.
-fn committed_offset(brokers: &str, topic: &str, partition: i32) -> i64 {
-    let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).set("group.id", topic).create().unwrap();
-    let mut list = TopicPartitionList::new();
-    list.add_partition(topic, partition);
-    let list = client.committed_offsets(list, LIMIT).unwrap();
-    match list.elements()[0].offset() {
-        Offset::Offset(offset) => offset,
-        _ => 0,
     }
 }
 
