@@ -9,9 +9,11 @@ mod support;
 mod commands;
 mod events;
 mod group;
+#[allow(dead_code, reason = "shared with tests/chaos")]
 mod log;
 mod plain;
 mod poison;
+#[allow(dead_code, reason = "shared with tests/chaos")]
 mod process;
 mod refusals;
 mod restart;
