@@ -12,6 +12,7 @@ use crate::events::COLUMNS;
 use crate::feed::{Feed, Make, shop};
 use crate::log::{await_topic, committed};
 use crate::process::{Process, eventually, file};
+use crate::support::broker::Broker;
 use crate::support::topics::create_topic;
 use crate::table::{Recovery, Relearnt, Row};
 use crate::verdict::Case;
@@ -44,8 +45,30 @@ pub const SOLO: &[Setting] = &[
     ("snapshot_interval_ms", "250"),
 ];
 
-/// A line of `[kafka]`. The later of two counts.
+/// A line of `[kafka]`, or of a topic's properties. The later of two counts.
 pub type Setting = (&'static str, &'static str);
+
+/// What a stage is made of.
+pub struct Scene<'a> {
+    /// Of the events' topic and of the group; those of results begin with it.
+    pub name: &'a str,
+    /// If not the broker that faults share which do it no harm.
+    pub brokers: Option<&'a str>,
+    /// Where the program connects, if not to the brokers themselves.
+    pub through: Option<String>,
+    pub subject: Subject,
+    pub partitions: i32,
+    pub kafka: &'a [&'a [Setting]],
+    /// Further properties of the posterior topic.
+    pub posterior: &'a [Setting],
+}
+
+impl<'a> Scene<'a> {
+    /// On the shared broker.
+    pub fn of(name: &'a str, subject: Subject, partitions: i32, kafka: &'a [&'a [Setting]]) -> Self {
+        Self { name, brokers: None, through: None, subject, partitions, kafka, posterior: &[] }
+    }
+}
 
 pub struct Stage {
     subject: Subject,
@@ -65,48 +88,31 @@ pub struct Stage {
 
 impl Stage {
     /// Makes the topics and lets events come.
-    pub fn open(fault: &str, name: &str, brokers: &str, subject: Subject, partitions: i32, kafka: &[Setting]) -> Self {
-        Self::open_with(fault, name, brokers, subject, partitions, kafka, &[])
-    }
-
-    /// As [`Stage::open`], with further properties of the posterior topic.
-    pub fn open_with(
-        fault: &str,
-        name: &str,
-        brokers: &str,
-        subject: Subject,
-        partitions: i32,
-        kafka: &[Setting],
-        posterior: &[(&str, &str)],
-    ) -> Self {
+    pub fn open(fault: &str, scene: Scene<'_>) -> Self {
+        let Scene { name, subject, partitions, .. } = scene;
+        let brokers = scene.brokers.unwrap_or_else(|| Broker::shared().bootstrap());
+        let of = |what: &str| format!("{name}.{what}");
         let plain = [("retention.ms", "-1")];
-        let compacted = [&[("cleanup.policy", "compact")], posterior].concat();
-        let topics = [(name, &plain[..]), (&format!("{name}.scores"), &plain), (&format!("{name}.dead"), &plain)];
-        for (topic, properties) in topics {
-            create_topic(brokers, topic, partitions, properties);
+        let compacted = [&[("cleanup.policy", "compact")], scene.posterior].concat();
+        for topic in [name, &of("scores"), &of("dead")] {
+            create_topic(brokers, topic, partitions, &plain);
         }
-        create_topic(brokers, &format!("{name}.posterior"), 1, &compacted);
-        await_topic(brokers, &format!("{name}.posterior"));
+        create_topic(brokers, &of("posterior"), 1, &compacted);
+        await_topic(brokers, &of("posterior"));
         Self {
             subject,
             name: name.into(),
             brokers: brokers.into(),
-            through: brokers.into(),
+            through: scene.through.unwrap_or(brokers.into()),
             partitions,
-            kafka: kafka.to_vec(),
+            kafka: scene.kafka.concat(),
             folder: TempDir::new().unwrap(),
             feed: Feed::start(brokers, name, partitions, subject.per_second, subject.make),
-            watch: Watch::start(brokers, &format!("{name}.scores"), partitions, &format!("{name}.posterior")),
+            watch: Watch::start(brokers, &of("scores"), partitions, &of("posterior")),
             crew: BTreeMap::new(),
             leaving: Vec::new(),
             row: Row { fault: fault.into(), ..Row::default() },
         }
-    }
-
-    /// The program connects elsewhere.
-    pub fn through(mut self, brokers: String) -> Self {
-        self.through = brokers;
-        self
     }
 
     fn config(&self, instance: &str, group: &str, brokers: &str, kafka: &[Setting]) -> PathBuf {
@@ -126,6 +132,12 @@ impl Stage {
     /// Starts an instance. Returns when that was.
     pub fn start(&mut self, instance: &str) -> i64 {
         self.start_at(instance, "")
+    }
+
+    /// Starts an instance and waits for its first scores.
+    pub fn begin(&mut self, instance: &str) {
+        let begun = self.start(instance);
+        self.await_scores(begun);
     }
 
     /// Starts an instance in which something happens at a failpoint.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::Play;
 use crate::process::eventually;
 use crate::proxy::{Fate, Proxy};
-use crate::stage::{MIXTURE, SOLO, Stage, idle};
+use crate::stage::{MIXTURE, SOLO, Scene, Stage, idle};
 use crate::support::broker::Broker;
 use crate::table::Row;
 use crate::watch::now_ms;
@@ -27,9 +27,10 @@ fn answers(play: &Play, fault: &str, name: &str, fates: &[Fate]) -> Row {
     let proxy = Proxy::start();
     let broker = Broker::start_behind(proxy.port);
     proxy.lead_to(broker.proxied());
-    let mut stage = Stage::open(fault, name, broker.bootstrap(), MIXTURE, 1, SOLO).through(format!("127.0.0.1:{}", proxy.port));
-    let begun = stage.start("a");
-    stage.await_scores(begun);
+    let through = Some(format!("127.0.0.1:{}", proxy.port));
+    let scene = Scene { brokers: Some(broker.bootstrap()), through, ..Scene::of(name, MIXTURE, 1, &[SOLO]) };
+    let mut stage = Stage::open(fault, scene);
+    stage.begin("a");
     for run in 0..play.runs(12, fates.len()) {
         idle(dice.below(100));
         let met = proxy.met();

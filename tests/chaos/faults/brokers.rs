@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::Play;
 use crate::process::{LIMIT, eventually};
-use crate::stage::{LINEAR, MIXTURE, SOLO, Stage, idle};
+use crate::stage::{LINEAR, MIXTURE, SOLO, Scene, Stage, idle};
 use crate::support::broker::Broker;
 use crate::table::Row;
 use crate::watch::now_ms;
@@ -26,9 +26,8 @@ pub fn outage(play: &Play, fault: &str) -> Row {
 fn away(play: &Play, fault: &str, name: &str, runs: usize, time: Duration) -> Row {
     let mut dice = play.dice(fault);
     let mut broker = Broker::start();
-    let mut stage = Stage::open(fault, name, broker.bootstrap(), MIXTURE, 1, SOLO);
-    let begun = stage.start("a");
-    stage.await_scores(begun);
+    let mut stage = Stage::open(fault, Scene { brokers: Some(broker.bootstrap()), ..Scene::of(name, MIXTURE, 1, &[SOLO]) });
+    stage.begin("a");
     for _ in 0..runs {
         idle(dice.below(500));
         broker.kill();
@@ -47,9 +46,8 @@ pub fn cluster(play: &Play, fault: &str) -> Row {
     let mut dice = play.dice(fault);
     let mut brokers = Broker::cluster();
     let all = brokers.each_ref().map(Broker::bootstrap).join(",");
-    let mut stage = Stage::open(fault, "cluster", &all, LINEAR, 3, SOLO);
-    let begun = stage.start("a");
-    stage.await_scores(begun);
+    let mut stage = Stage::open(fault, Scene { brokers: Some(&all), ..Scene::of("cluster", LINEAR, 3, &[SOLO]) });
+    stage.begin("a");
     for run in 0..play.runs(9, 3) {
         // Who coordinates is who leads the partition of the topic in question that the name falls on.
         let (topic, partition) = match run % 3 {

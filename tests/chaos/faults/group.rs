@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::Play;
 use crate::process::{LIMIT, Process, eventually};
-use crate::stage::{LINEAR, Setting, Stage, idle};
-use crate::support::broker::Broker;
+use crate::stage::{LINEAR, Scene, Setting, Stage, idle};
 use crate::table::Row;
 use crate::watch::now_ms;
 
@@ -20,7 +19,7 @@ const GROUP: &[Setting] = &[
 ];
 
 fn group(fault: &str, name: &str, members: &[&str]) -> Stage {
-    let mut stage = Stage::open(fault, name, Broker::shared().bootstrap(), LINEAR, PARTITIONS, GROUP);
+    let mut stage = Stage::open(fault, Scene::of(name, LINEAR, PARTITIONS, &[GROUP]));
     for member in members {
         stage.start(member);
     }

@@ -6,8 +6,7 @@ use surprisal::failpoint::PLACES;
 
 use crate::Play;
 use crate::process::eventually;
-use crate::stage::{MIXTURE, SOLO, Setting, Stage, idle};
-use crate::support::broker::Broker;
+use crate::stage::{MIXTURE, SOLO, Scene, Setting, Stage, idle};
 use crate::table::Row;
 use crate::watch::now_ms;
 
@@ -23,9 +22,8 @@ fn is_on_the_way(place: &str) -> bool {
 
 /// One instance, which is expected back.
 fn solo(fault: &str, name: &str, kafka: &[Setting]) -> Stage {
-    let mut stage = Stage::open(fault, name, Broker::shared().bootstrap(), MIXTURE, 1, &[SOLO, kafka].concat());
-    let begun = stage.start("a");
-    stage.await_scores(begun);
+    let mut stage = Stage::open(fault, Scene::of(name, MIXTURE, 1, &[SOLO, kafka]));
+    stage.begin("a");
     stage
 }
 
@@ -54,13 +52,12 @@ pub fn kill(play: &Play, fault: &str) -> Row {
 /// Dead at each failpoint, at the first to fourth time that it comes there.
 pub fn die(play: &Play, fault: &str) -> Row {
     let mut dice = play.dice(fault);
-    let mut stage = Stage::open(fault, "die", Broker::shared().bootstrap(), MIXTURE, 1, SOLO);
+    let mut stage = Stage::open(fault, Scene::of("die", MIXTURE, 1, &[SOLO]));
     // Only a group that has committed nothing settles where it begins.
     stage.start_at("a", "settling:1=exit");
     stage.await_death("a", "settling");
     stage.ran();
-    let begun = stage.start("a");
-    stage.await_scores(begun);
+    stage.begin("a");
     for _ in 0..play.runs(4, 1) {
         for place in places() {
             let nth = if is_on_the_way(place) { 1 } else { 1 + dice.below(4) };

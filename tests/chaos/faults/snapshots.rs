@@ -7,8 +7,7 @@ use crate::events::START_MS;
 use crate::feed::is_event;
 use crate::log::Record;
 use crate::process::eventually;
-use crate::stage::{MIXTURE, SOLO, Setting, Stage, Subject, idle};
-use crate::support::broker::Broker;
+use crate::stage::{MIXTURE, SOLO, Scene, Setting, Stage, Subject, idle};
 use crate::table::Row;
 
 /// Bytes of a category's value.
@@ -43,9 +42,8 @@ pub fn large(play: &Play, fault: &str) -> Row {
     const BYTES: usize = 50_000_000;
     let mut dice = play.dice(fault);
     let settings: &[Setting] = &[("snapshot_interval_ms", "2000"), ("transaction_timeout_ms", "20000")];
-    let mut stage = Stage::open(fault, "large", Broker::shared().bootstrap(), LARGE, 1, &[SOLO, settings].concat());
-    let begun = stage.start("a");
-    stage.await_scores(begun);
+    let mut stage = Stage::open(fault, Scene::of("large", LARGE, 1, &[SOLO, settings]));
+    stage.begin("a");
     eventually("a snapshot of 50 MB", || (stage.snapshot_bytes() >= BYTES).then_some(()));
     for run in 0..play.runs(10, 1) {
         stage.kill("a");
@@ -68,10 +66,9 @@ pub fn compaction(play: &Play, fault: &str) -> Row {
     let mut dice = play.dice(fault);
     let tiny = [("segment.ms", "200"), ("segment.bytes", "1048576"), ("min.cleanable.dirty.ratio", "0.001")];
     let settings: &[Setting] = &[("snapshot_interval_ms", "50"), ("transaction_timeout_ms", "6000")];
-    let mut stage =
-        Stage::open_with(fault, "compaction", Broker::shared().bootstrap(), SMALL, 1, &[SOLO, settings].concat(), &tiny);
-    let begun = stage.start("a");
-    stage.await_scores(begun);
+    let kafka = &[SOLO, settings];
+    let mut stage = Stage::open(fault, Scene { posterior: &tiny, ..Scene::of("compaction", SMALL, 1, kafka) });
+    stage.begin("a");
     for run in 0..play.runs(20, 2) {
         idle(500 + dice.below(500));
         stage.kill("a");
