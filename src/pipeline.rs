@@ -172,12 +172,12 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
                 failpoint::reach("revoked");
                 self.give_up(&partitions);
                 self.stream.released(&partitions);
-                events::PartitionsRevoked { partitions: &partitions }.emit();
+                events::PartitionsRevoked { partitions: &partitions, held: self.engine.assigned().count() }.emit();
                 Ok(())
             }
             Some(Incoming::Lost(partitions)) => {
                 self.give_up(&partitions);
-                events::PartitionsLost { partitions: &partitions }.emit();
+                events::PartitionsLost { partitions: &partitions, held: self.engine.assigned().count() }.emit();
                 Ok(())
             }
             Some(Incoming::Snapshot(snapshot)) => {
@@ -198,7 +198,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
     /// Restores newly assigned partitions and lets their records come.
     fn take_over(&mut self, partitions: &[Partition]) -> Result<(), PipelineError> {
         self.health.set_ready(false);
-        events::PartitionsAssigned { partitions }.emit();
+        events::PartitionsAssigned { partitions, held: self.engine.assigned().count() + partitions.len() }.emit();
         let restored = self.stream.restore(partitions)?;
         let mut from = Vec::with_capacity(partitions.len());
         let mut begun = Vec::new();

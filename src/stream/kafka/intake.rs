@@ -321,7 +321,7 @@ impl Reading {
                 }
                 failpoint::reach("sought");
             }
-            Err(error) => tracing::warn!("partitions can't be set to their offsets yet: {error}"),
+            Err(error) => tracing::debug!("partitions can't be set to their offsets yet: {error}"),
         }
         if let Some((partition, _)) = self.seeks.iter().find(|(_, deadline)| *deadline < Instant::now()) {
             let text = format!("partition {partition} can't be read from its offset: no answer within {SEEK_LIMIT:?}");
