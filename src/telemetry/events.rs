@@ -487,7 +487,7 @@ mod tests {
             "WARN",
             "all state is restored from the log",
             ("reason", "fenced".into()),
-            &["surprisal_assigned_partitions 0", "surprisal_restarts_total 1"],
+            &["surprisal_restarts_total 1"],
         );
     }
 
@@ -498,18 +498,23 @@ mod tests {
             PartitionsAssigned { partitions: &partitions, held: 3 },
             PartitionsRevoked { partitions: &partitions[1..], held: 2 },
         );
-        let lost = PartitionsLost { partitions: &partitions, held: 0 };
+        let lost = PartitionsLost { partitions: &partitions, held: 1 };
         let samples = ["surprisal_assigned_partitions 3", "surprisal_rebalances_total 1"];
         check(|| assigned.emit(), "INFO", "partitions assigned", ("partitions", "0, 3".into()), &samples);
         let samples = ["surprisal_assigned_partitions 2", "surprisal_rebalances_total 1"];
         check(|| revoked.emit(), "INFO", "partitions revoked", ("partitions", "3".into()), &samples);
-        let samples = ["surprisal_assigned_partitions 0", "surprisal_rebalances_total 1"];
+        let samples = ["surprisal_assigned_partitions 1", "surprisal_rebalances_total 1"];
         check(|| lost.emit(), "WARN", "partitions lost", ("partitions", "0, 3".into()), &samples);
         let (_, changed) = traces(|| {
             assigned.emit();
             revoked.emit();
         });
         assert_eq!(changed, ["surprisal_assigned_partitions 2", "surprisal_rebalances_total 2"]);
+        let (_, changed) = traces(|| {
+            assigned.emit();
+            Restarted { reason: "fenced" }.emit();
+        });
+        assert_eq!(changed, ["surprisal_rebalances_total 1", "surprisal_restarts_total 1"], "after a restart it has none");
         check(
             || SnapshotRestored { partition: Partition(3), covers_to: Offset(40), relearn: 2 }.emit(),
             "INFO",
