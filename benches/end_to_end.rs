@@ -219,6 +219,7 @@ fn surprisal(brokers: &str, topic: &str, events: usize, round: usize, scores_for
         commit_interval: INTERVAL,
         commit_max_events: 100_000,
         snapshot_interval: Duration::from_secs(1),
+        archive: pipeline::Archive { snapshots: 0, interval: Duration::ZERO },
         scores_format,
     };
     let pipeline =

@@ -3,6 +3,7 @@
 //! Owns no logic of inference, of the loop or of Kafka. Everything that a part takes as an argument, such as time, names and settings,
 //! is given here.
 
+mod amend;
 mod backtest;
 mod demo;
 mod evaluation;
@@ -27,6 +28,7 @@ use crate::device::DeviceError;
 use crate::engine::EngineError;
 use crate::features::Schema;
 use crate::models::AnyModel;
+use crate::pipeline::amend::AmendError;
 use crate::pipeline::{self, PipelineError};
 use crate::stream::file::FileError;
 use crate::stream::{StreamError, kafka};
@@ -69,6 +71,9 @@ pub enum AppError {
     /// The loop ended.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
+    /// The posterior stays as it is.
+    #[error(transparent)]
+    Amend(#[from] AmendError),
     /// A snapshot can't be read.
     #[error("{0}; use the configuration that this model is run with, or the id of another model")]
     Wire(#[from] wire::WireError),
@@ -154,7 +159,9 @@ fn execute(cli: Cli, model_of: ModelOf<'_>) -> Result<(), AppError> {
     match cli.command {
         Command::Run(arguments) => service::run(&Config::load(&arguments.config)?, model_of),
         Command::Check(arguments) => service::check(&Config::load(&arguments.config)?, &arguments.config, model_of),
-        Command::Inspect(arguments) => inspect::run(&Config::load(&arguments.config)?, arguments.json, model_of),
+        Command::Inspect(arguments) => inspect::run(&Config::load(&arguments.config)?, &arguments, model_of),
+        Command::Forget(arguments) => amend::forget(&Config::load(&arguments.config)?, &arguments, model_of),
+        Command::Rollback(arguments) => amend::roll_back(&Config::load(&arguments.config)?, &arguments, model_of),
         Command::Sample(arguments) => sample::run(&Config::load(&arguments.config)?, &arguments, model_of),
         Command::Backtest(arguments) => backtest::run(&arguments, model_of),
         Command::Demo(arguments) => demo::run(&arguments),
@@ -194,6 +201,7 @@ fn loop_settings(model_id: &str, config: &KafkaConfig) -> pipeline::Settings {
         commit_interval: config.commit_interval,
         commit_max_events: config.commit_max_events,
         snapshot_interval: config.snapshot_interval,
+        archive: pipeline::Archive { snapshots: config.archived_snapshots, interval: config.archive_interval },
         scores_format: match config.scores_format {
             ScoresFormat::Json => wire::Format::Json,
             ScoresFormat::Protobuf => wire::Format::Protobuf,

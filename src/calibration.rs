@@ -66,6 +66,33 @@ impl Calibrator {
         *self = Self::of(digest.centroids().to_vec(), range);
     }
 
+    /// Takes `surprisals` out again, which were learnt: each from the centroids nearest to it, as far as these weigh as much. Where many are taken
+    /// out of the tail, what is left of it is as coarse as the sketch was there: probabilities of a thousandth are within a factor of two.
+    pub fn unlearn(&mut self, surprisals: &[f64]) {
+        let (means, mut weights) = self.centroids();
+        for surprisal in surprisals.iter().filter(|surprisal| surprisal.is_finite()) {
+            let mut left = 1.0;
+            while left > 0.0 {
+                let weighs = |at: &usize| weights[*at] > 0.0;
+                let far = |at: &usize| (means[*at] - surprisal).abs();
+                let Some(at) = (0..means.len()).filter(weighs).min_by(|a, b| far(a).total_cmp(&far(b))) else { break };
+                let taken = f64::min(left, weights[at]);
+                weights[at] -= taken;
+                left -= taken;
+            }
+        }
+        let kept = means.into_iter().zip(weights).filter(|(_, weight)| *weight > FORGOTTEN);
+        let centroids: Vec<Centroid> = kept.map(|(mean, weight)| Centroid::new(mean, weight)).collect();
+        let ends = |centroids: &[Centroid]| centroids.first().zip(centroids.last()).map(|(low, high)| (low.mean(), high.mean()));
+        let (mut min, mut max) = self.range();
+        // Where the outermost is gone, nothing is known to be left beyond the next.
+        if let (Some((first, last)), Some((low, high))) = (ends(self.digest.centroids()), ends(&centroids)) {
+            min = if low > first { low } else { min };
+            max = if high < last { high } else { max };
+        }
+        *self = Self::of(centroids, (min, max));
+    }
+
     /// The sketch of everything that `sketches` have seen.
     pub fn sum<'a>(sketches: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut digests: Vec<_> =
@@ -168,6 +195,26 @@ mod tests {
         // 40 half-lives later the tens weigh nothing, and the effective number of events is half_life / ln 2.
         assert!(tail.probability(9.0) < 0.01);
         assert!((tail.total * std::f64::consts::LN_2 / half_life - 1.0).abs() < 0.3);
+    }
+
+    #[test]
+    fn surprisals_that_were_taken_out_count_no_more() {
+        let normal = exponential(20_000);
+        let mut poisoned = normal.clone();
+        let poison: Vec<f64> = (0..2_000).map(|index| 30.0 + f64::from(index) / 1000.0).collect();
+        poisoned.splice(5_000..5_000, poison.iter().copied());
+        let mut sketch = learnt(&poisoned, 1.0);
+        assert!(sketch.tail().probability(20.0) > 0.09);
+        sketch.unlearn(&poison);
+        let (tail, clean) = (sketch.tail(), learnt(&normal, 1.0).tail());
+        // The poison was the tail, so the sketch was coarse where the tail of the others is.
+        for (surprisal, factor) in [(0.1, 1.05), (1.0, 1.05), (3.0, 1.05), (6.0, 2.0)] {
+            let ratio = tail.probability(surprisal) / clean.probability(surprisal);
+            assert!((1.0 / factor..factor).contains(&ratio), "{surprisal}: {ratio}");
+        }
+        assert!(tail.probability(20.0) < 0.002, "{}", tail.probability(20.0));
+        sketch.unlearn(&normal);
+        assert_eq!(sketch.tail().probability(3.0), 1.0, "nothing is left");
     }
 
     #[test]

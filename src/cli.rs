@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::codec::timestamp;
 use crate::telemetry::logs::{LogFilter, LogFormat};
 
 /// Exit statuses of the program.
@@ -59,9 +60,29 @@ pub enum Command {
     ///
     /// Reads the posterior topic only; may be used while the service runs.
     #[command(
-        after_help = "Example:\n  surprisal inspect --config surprisal.toml\n  surprisal inspect --config surprisal.toml --json"
+        after_help = "Example:\n  surprisal inspect --config surprisal.toml\n  surprisal inspect --config surprisal.toml --json\n  \
+                      surprisal inspect --config surprisal.toml --snapshots"
     )]
     Inspect(InspectArgs),
+
+    /// Take events out of the posterior again
+    ///
+    /// While no instance runs: they must be stopped. Where the model allows it, the events' evidence is subtracted; otherwise the evidence
+    /// goes back to before them, and the next start learns the rest again, without them. Scores that were published stay. What was
+    /// forgotten is kept in the snapshots; `surprisal inspect` shows it.
+    #[command(
+        after_help = "Examples:\n  surprisal forget --config surprisal.toml --partition 3 --from 1200 --to 1350 --dry-run\n  \
+                      surprisal forget --config surprisal.toml --since 2026-01-31T08:00:00Z --until 2026-01-31T09:30:00Z"
+    )]
+    Forget(ForgetArgs),
+
+    /// Set the posterior back to an earlier snapshot
+    ///
+    /// While no instance runs: they must be stopped. All that came after the snapshot is forgotten, up to the group's offset; scoring and
+    /// learning go on from there. `surprisal inspect --snapshots` lists what there is to go back to.
+    #[command(after_help = "Examples:\n  surprisal rollback --config surprisal.toml --to 3@1200\n  \
+                      surprisal rollback --config surprisal.toml --to 2026-01-31T08:00:00Z --dry-run")]
+    Rollback(RollbackArgs),
 
     /// Draw events from the posterior predictive, from the snapshots in Kafka
     ///
@@ -106,6 +127,85 @@ pub struct InspectArgs {
     /// Print JSON in place of words
     #[arg(long)]
     pub json: bool,
+
+    /// List the snapshots that `rollback` can go back to, instead
+    #[arg(long)]
+    pub snapshots: bool,
+}
+
+/// Which events to forget: offsets of a partition, or a time.
+#[derive(Clone, Debug, Args)]
+pub struct ForgetArgs {
+    /// The configuration, in TOML
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// The partition; with a time, by default all
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(i32).range(0..))]
+    pub partition: Option<i32>,
+
+    /// The first offset to forget
+    #[arg(long, value_name = "OFFSET", requires = "partition", requires = "to", value_parser = clap::value_parser!(i64).range(0..))]
+    pub from: Option<i64>,
+
+    /// The offset after the last to forget
+    #[arg(long, value_name = "OFFSET", requires = "from", value_parser = clap::value_parser!(i64).range(1..))]
+    pub to: Option<i64>,
+
+    /// The time of the first event to forget, by the records' timestamps: RFC 3339, or milliseconds since 1970
+    #[arg(long, value_name = "TIME", requires = "until", conflicts_with = "from", required_unless_present = "from", value_parser = time)]
+    pub since: Option<i64>,
+
+    /// The time of the first event behind them that stays
+    #[arg(long, value_name = "TIME", requires = "since", value_parser = time)]
+    pub until: Option<i64>,
+
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Where to go back to.
+#[derive(Clone, Debug, Args)]
+pub struct RollbackArgs {
+    /// The configuration, in TOML
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// A partition's snapshot by its name, PARTITION@OFFSET, or a time: of every partition the last one made by then
+    #[arg(long, value_name = "SNAPSHOT", value_parser = snapshot)]
+    pub to: SnapshotName,
+
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Which archived snapshots are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotName {
+    /// The one of a partition that covers offsets up to this one.
+    One {
+        /// The partition.
+        partition: i32,
+        /// Where the snapshot ends.
+        covers_to: i64,
+    },
+    /// Of every partition the last of this time or before, in milliseconds since 1970.
+    Time(i64),
+}
+
+fn time(text: &str) -> Result<i64, String> {
+    let number = || timestamp::from_integer(text.parse().ok()?);
+    timestamp::from_text(text).or_else(number).ok_or_else(|| format!("expected {}", timestamp::EXPECTED))
+}
+
+fn snapshot(text: &str) -> Result<SnapshotName, String> {
+    let name = text.split_once('@').and_then(|(partition, covers_to)| {
+        Some(SnapshotName::One { partition: partition.parse().ok()?, covers_to: covers_to.parse().ok()? })
+    });
+    let wanted = |_| format!("expected a snapshot's name, like 3@1200, or {}", timestamp::EXPECTED);
+    name.map_or_else(|| time(text).map(SnapshotName::Time).map_err(wanted), Ok)
 }
 
 /// How many events to draw, and which.
@@ -209,7 +309,7 @@ mod tests {
             }
             assert!(command.get_about().is_some() && help.contains("Example"), "{}", command.get_name());
         }
-        assert_eq!(examples, 9);
+        assert_eq!(examples, 14);
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //! function of the log however the records came in, and a restart relearns the very same blocks. A block is at most a 32nd of
 //! what has been learnt before and is not forgotten, so the delay costs next to nothing.
 
+mod forget;
+mod others;
 mod ready;
 mod site;
 
@@ -19,8 +21,11 @@ use crate::inference::rule::Rule;
 use crate::models::{Block, Evidence, Learnt, Model, NotFinite, Progress, Surprisal};
 use crate::record::{Head, Offset, Partition, Run};
 
+pub use forget::subtract;
+use others::Others;
+
 pub use ready::{Ready, Refused, Taken};
-pub use site::Site;
+pub use site::{Forgotten, Means, Site};
 
 /// How the engine learns.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,8 +103,10 @@ pub struct Engine<M: Model> {
     width: usize,
     places: BTreeMap<Partition, Place<M>>,
     /// Sites of partitions that others learn.
-    others: BTreeMap<Partition, Site<M::Evidence>>,
+    others: Others<M>,
     belief: Belief<M>,
+    /// Whether sites of others have come that the belief doesn't know of.
+    stale: bool,
     /// Learning steps behind the belief: those of all sites together.
     step: u64,
     /// How the latest step went, and how many events it learnt.
@@ -160,14 +167,16 @@ impl<M: Model> Engine<M> {
     /// An engine that knows the prior only.
     pub fn new(model: M, schema: &Schema, learning: Learning) -> Result<Self, EngineError> {
         let belief = Belief { posterior: model.posterior(&model.nothing())?, tail: Tail::default() };
+        let others = Others::new(&model);
         Ok(Self {
             model,
             learning,
             categories: schema.categories(),
             width: schema.width(),
             places: BTreeMap::new(),
-            others: BTreeMap::new(),
+            others,
             belief,
+            stale: false,
             step: 0,
             progress: (Progress::default(), 0),
         })
@@ -202,13 +211,13 @@ impl<M: Model> Engine<M> {
 
     /// The evidence of the partitions that this engine learns, and of all others.
     fn shares(&self) -> (M::Evidence, M::Evidence) {
-        (self.sum(self.places.values().map(|place| &place.site)), self.sum(self.others.values()))
+        (self.sum(self.places.values().map(|place| &place.site)), self.others.evidence.clone())
     }
 
     /// All sites, those learnt here and those of others.
     pub fn sites(&self) -> impl Iterator<Item = (Partition, &Site<M::Evidence>)> {
         let own = self.places.iter().map(|(partition, place)| (*partition, &place.site));
-        own.chain(self.others.iter().map(|(partition, site)| (*partition, site)))
+        own.chain(self.others.sites.iter().map(|(partition, site)| (*partition, site)))
     }
 
     /// Whether a site has changed since it was last published.
@@ -252,7 +261,7 @@ impl<M: Model> Engine<M> {
             unpublished: false,
             site,
         };
-        let other = self.others.remove(&partition);
+        let other = self.others.sites.remove(&partition);
         let before = self.places.insert(partition, place);
         if let Err(error) = self.refresh() {
             // Put back what was there.
@@ -260,7 +269,8 @@ impl<M: Model> Engine<M> {
                 Some(place) => self.places.insert(partition, place),
                 None => self.places.remove(&partition),
             };
-            self.others.extend(other.map(|site| (partition, site)));
+            self.others.sites.extend(other.map(|site| (partition, site)));
+            self.others.add_up(&self.model);
             return Err(error.into());
         }
         Ok(from)
@@ -269,36 +279,51 @@ impl<M: Model> Engine<M> {
     /// Gives a partition up: from now on its evidence is whatever others publish.
     pub fn release(&mut self, partition: Partition) {
         if let Some(place) = self.places.remove(&partition) {
-            self.others.insert(partition, place.site);
+            self.others.sites.insert(partition, place.site);
+            self.stale = true;
         }
     }
 
-    /// Takes in the site that another instance has committed. Sites of one's own partitions and older ones change nothing.
+    /// Takes in the site that another instance has committed. Sites of one's own partitions and older ones change nothing. The belief
+    /// follows when it is next needed, or by [`settle`](Self::settle): many sites come between two runs of events.
     pub fn absorb(&mut self, partition: Partition, site: Site<M::Evidence>) -> Result<(), NotFinite> {
-        let newer = self.others.get(&partition).is_none_or(|known| known.covers_to <= site.covers_to);
+        let newer = self.others.sites.get(&partition).is_none_or(|known| known.covers_to <= site.covers_to);
         if self.places.contains_key(&partition) || !newer {
             return Ok(());
         }
-        let before = self.others.insert(partition, site);
+        let before = self.others.sites.insert(partition, site);
+        self.stale = true;
+        if !self.model.reconciles() {
+            return Ok(());
+        }
+        self.others.add_up(&self.model);
         let (own, others) = self.shares();
-        let news = &self.others[&partition].evidence;
+        let news = &self.others.sites[&partition].evidence;
         let mut kept = Vec::with_capacity(self.places.len());
         for place in self.places.values_mut() {
             kept.push(place.site.evidence.clone());
             self.model.reconcile(&own, &others, news, &mut place.site.evidence);
         }
         self.refresh().inspect_err(|_| {
-            self.others.remove(&partition);
-            self.others.extend(before.map(|site| (partition, site)));
+            self.others.sites.remove(&partition);
+            self.others.sites.extend(before.map(|site| (partition, site)));
             self.places.values_mut().zip(kept).for_each(|(place, evidence)| place.site.evidence = evidence);
         })
     }
 
+    /// Brings the belief up to what has been absorbed.
+    pub fn settle(&mut self) -> Result<(), NotFinite> {
+        if self.stale { self.refresh() } else { Ok(()) }
+    }
+
     /// Recomputes the belief from all sites.
     fn refresh(&mut self) -> Result<(), NotFinite> {
+        self.others.add_up(&self.model);
         let (own, others) = self.shares();
-        self.belief = self.believe(&own, &others, self.sites().map(|(_, site)| &site.calibrator))?;
+        let calibrators = self.places.values().map(|place| &place.site.calibrator);
+        self.belief = self.believe(&own, &others, calibrators.chain([&self.others.calibrator]))?;
         self.step = self.sites().map(|(_, site)| site.step).sum();
+        self.stale = false;
         Ok(())
     }
 
@@ -334,7 +359,9 @@ impl<M: Model> Engine<M> {
         let mut start = 0;
         while start < run.heads.len() {
             let block = self.learning.block_len(place.site.events);
-            let end = run.heads.len().min(start + block - place.surprisals.len());
+            let most = run.heads.len().min(start + block - place.surprisals.len());
+            let (forgotten, count) = place.site.stretch(&run.heads[start..most]);
+            let end = start + count;
             let rows = run.rows.view().slice(start..end);
             surprisals.clear();
             self.model.score(&self.belief.posterior, rows, &mut surprisals);
@@ -344,6 +371,11 @@ impl<M: Model> Engine<M> {
                 tail_probability: self.belief.tail.probability(nats),
                 step: self.step,
             }));
+            // What is to be forgotten is scored like any event, and leaves no trace in what is learnt.
+            if forgotten {
+                start = end;
+                continue;
+            }
             let whole = place.surprisals.is_empty() && end - start == block;
             if place.surprisals.is_empty() {
                 place.pending_from = run.heads[start].offset;
@@ -409,6 +441,7 @@ impl<M: Model> Engine<M> {
                 self.progress = (progress, rows.len());
             }
             Err(cause) => {
+                site.refused += rows.len() as u64;
                 refused.events += rows.len() as u64;
                 refused.cause = Some(cause);
             }
@@ -428,11 +461,11 @@ struct Rest<M: Model> {
 
 impl<M: Model> Rest<M> {
     fn of(engine: &Engine<M>, without: Partition) -> Self {
-        let sites = || engine.sites().filter(|(partition, _)| *partition != without).map(|(_, site)| site);
-        let own = engine.places.iter().filter(|(partition, _)| **partition != without).map(|(_, place)| &place.site);
-        let (own, others) = (engine.sum(own), engine.sum(engine.others.values()));
+        let sites = || engine.places.iter().filter(|(partition, _)| **partition != without).map(|(_, place)| &place.site);
+        let (own, others) = (engine.sum(sites()), engine.others.evidence.clone());
         let mut whole = own.clone();
         whole.add(&others);
-        Self { own, others, whole, calibrator: Calibrator::sum(sites().map(|site| &site.calibrator)) }
+        let calibrators = sites().map(|site| &site.calibrator).chain([&engine.others.calibrator]);
+        Self { own, others, whole, calibrator: Calibrator::sum(calibrators) }
     }
 }

@@ -40,6 +40,13 @@ pub trait Evidence: Clone + Debug + PartialEq + Send + Sync + 'static {
     /// Effective number of events behind it.
     fn events(&self) -> f64;
 
+    /// λ ← λ − λ′, where λ′ is a part of λ. Returns whether it is, to the digits that a sum would have: otherwise, as where what is left
+    /// is next to nothing beside what is taken away, λ is of no use any more.
+    fn subtract(&mut self, other: &Self) -> bool {
+        let _ = other;
+        false
+    }
+
     /// The evidence as named tensors, all that [`Model::restore`] needs.
     fn tensors(&self) -> Vec<Tensor>;
 }
@@ -169,6 +176,11 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
         let _ = (own, others, news, site);
     }
 
+    /// Whether [`reconcile`](Self::reconcile) does anything.
+    fn reconciles(&self) -> bool {
+        false
+    }
+
     /// Appends each row's surprisal, whose bits depend on the row and the posterior and not on the rows beside it: how a stream falls
     /// into transactions must leave no trace.
     fn score(&self, posterior: &Self::Posterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
@@ -180,6 +192,13 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
         site: &Self::Evidence,
         block: Block<'_>,
     ) -> Result<Learnt<Self::Evidence>, NotFinite>;
+
+    /// What `rows`, which are a part of `site`, have added to it, if that depends on nothing else that was learnt: then it can be
+    /// [subtracted](Evidence::subtract).
+    fn contribution(&self, site: &Self::Evidence, rows: RowsView<'_>) -> Option<Self::Evidence> {
+        let _ = (site, rows);
+        None
+    }
 
     /// Simplifies one partition's evidence in the light of everyone's: `rest` is the sum over all other partitions.
     fn reorganise(&self, rest: &Self::Evidence, site: &mut Self::Evidence) {

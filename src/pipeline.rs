@@ -3,7 +3,9 @@
 //! Owns the order of things and nothing else: the engine decides what is learnt, the stream what a transaction is. Records are scored,
 //! learnt and published as they come, and the engine advances only when the stream says that all of it was committed.
 
+pub mod amend;
 mod clock;
+mod publish;
 mod transaction;
 
 use std::collections::BTreeMap;
@@ -20,8 +22,10 @@ use crate::stream::{Incoming, Stream, StreamError};
 use crate::telemetry::{Health, events};
 
 pub use clock::{Clock, SystemClock};
+pub use publish::Archive;
 pub use transaction::Committed;
 
+use publish::Published;
 use transaction::Transaction;
 
 /// When to commit, and under which names to publish.
@@ -39,6 +43,8 @@ pub struct Settings {
     pub commit_max_events: usize,
     /// Longest time between two snapshots of a site that changes.
     pub snapshot_interval: Duration,
+    /// Which earlier snapshots are kept.
+    pub archive: Archive,
     /// How scores are written.
     pub scores_format: wire::Format,
 }
@@ -96,8 +102,8 @@ pub struct Pipeline<M: Model, S: Stream, C: Clock> {
     learning: Learning,
     settings: Settings,
     health: Health,
-    /// Chunks of each site's last snapshot.
-    chunks: BTreeMap<Partition, usize>,
+    /// What the posterior topic holds of each partition.
+    published: BTreeMap<Partition, Published>,
     /// What came and ended a transaction, still to be dealt with.
     pending: Option<Incoming>,
     /// When sites are next due.
@@ -128,7 +134,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             learning,
             settings,
             health,
-            chunks: BTreeMap::new(),
+            published: BTreeMap::new(),
             pending: None,
             sites_due: now,
             aborts: 0,
@@ -181,8 +187,8 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
                 Ok(())
             }
             Some(Incoming::Snapshot(snapshot)) => {
-                let (partition, site) = read(self.engine.model(), &self.settings, &snapshot)?;
-                Ok(self.engine.absorb(partition, site).map_err(EngineError::from)?)
+                let (header, site) = read(self.engine.model(), &self.settings, &snapshot)?;
+                Ok(self.engine.absorb(header.partition, site).map_err(EngineError::from)?)
             }
             None if self.engine.has_unpublished() && self.clock.monotonic() >= self.sites_due => {
                 self.transact(None, Sites::All, stop, observe)
@@ -205,8 +211,10 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
         for (partition, known) in partitions.iter().zip(restored) {
             let site = match &known.snapshot {
                 Some(snapshot) => {
-                    self.chunks.insert(*partition, snapshot.len().div_ceil(wire::MAX_CHUNK_BYTES));
-                    Some(read(self.engine.model(), &self.settings, snapshot)?.1)
+                    let (header, site) = read(self.engine.model(), &self.settings, snapshot)?;
+                    let chunks = snapshot.len().div_ceil(wire::MAX_CHUNK_BYTES);
+                    self.published.insert(*partition, Published { chunks, archive: header.archive });
+                    Some(site)
                 }
                 None => None,
             };
@@ -297,7 +305,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
         if first.is_none() && !self.engine.has_unpublished() {
             return Ok(());
         }
-        let Self { engine, stream, clock, settings, health, chunks, pending, .. } = self;
+        let Self { engine, stream, clock, settings, health, published, pending, .. } = self;
         let mut transaction = Transaction::open(engine, stream, clock, settings, health)?;
         let filled = match first {
             Some(run) => transaction.fill(run, stop),
@@ -312,9 +320,9 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             }
             let now = clock.monotonic();
             let due = ending || sites == Sites::All || now >= self.sites_due;
-            let with_sites = due || transaction.begins_a_site(chunks);
+            let with_sites = due || transaction.begins_a_site(published);
             if with_sites {
-                transaction.publish_sites(chunks)?;
+                transaction.publish_sites(published)?;
             }
             transaction.commit()?;
             // From when they were made: a commit that took long makes the next ones due the sooner.
@@ -323,7 +331,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
         match committed {
             Ok(sites_due) => {
                 let (report, sent) = transaction.advance(sites_due.is_some());
-                chunks.extend(sent);
+                published.extend(sent);
                 self.sites_due = sites_due.unwrap_or(self.sites_due);
                 (self.aborts, self.restarts) = (0, 0);
                 observe(&report);
@@ -364,7 +372,11 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
 }
 
 /// Reads a snapshot of this model.
-fn read<M: Model>(model: &M, settings: &Settings, snapshot: &[u8]) -> Result<(Partition, Site<M::Evidence>), PipelineError> {
+fn read<M: Model>(
+    model: &M,
+    settings: &Settings,
+    snapshot: &[u8],
+) -> Result<(wire::SnapshotHeader, Site<M::Evidence>), PipelineError> {
     let snapshot = wire::decode_snapshot(snapshot)?;
     if snapshot.header.topic != settings.topic {
         return Err(PipelineError::OtherTopic {
@@ -373,5 +385,6 @@ fn read<M: Model>(model: &M, settings: &Settings, snapshot: &[u8]) -> Result<(Pa
             expected: settings.topic.clone(),
         });
     }
-    Ok((snapshot.header.partition, snapshot.site(model)?))
+    let site = snapshot.site(model)?;
+    Ok((snapshot.header, site))
 }

@@ -33,6 +33,33 @@ impl Offset {
     }
 }
 
+/// Positions from one up to another, which is not among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first.
+    pub from: Offset,
+    /// The one after the last.
+    pub to: Offset,
+}
+
+impl Span {
+    /// Whether `offset` is among them.
+    pub fn contains(&self, offset: Offset) -> bool {
+        self.from <= offset && offset < self.to
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.to <= self.from
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.from, self.to)
+    }
+}
+
 /// What is kept of an event beside its values, to say later which one a score is about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {

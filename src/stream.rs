@@ -9,7 +9,8 @@ pub mod memory;
 
 use std::time::Duration;
 
-use crate::record::{Offset, Partition, Run};
+use crate::codec::wire::Format;
+use crate::record::{Offset, Partition, Run, Span};
 
 /// What a stream has to say.
 #[derive(Debug)]
@@ -108,4 +109,25 @@ pub trait Stream {
 
     /// Leaves the group at once.
     fn close(&mut self);
+}
+
+/// A log that can be asked for what lies further back.
+pub trait History: Stream {
+    /// The archived snapshot of a partition that covers offsets up to `covers_to`, encoded.
+    fn archived(&mut self, partition: Partition, covers_to: Offset) -> Result<Option<Vec<u8>>, StreamError>;
+
+    /// The offset of a partition's first record of `time_ms` or later, in milliseconds since 1970; its end if there is none.
+    fn at_time(&mut self, partition: Partition, time_ms: i64) -> Result<Offset, StreamError>;
+
+    /// The offset after a partition's last record.
+    fn end_of(&mut self, partition: Partition) -> Result<Offset, StreamError>;
+
+    /// The surprisals that a model has given the events of `span`, as far as the scores' outlet still has them.
+    fn surprisals(
+        &mut self,
+        model_id: &str,
+        partition: Partition,
+        span: Span,
+        format: Format,
+    ) -> Result<Vec<(Offset, f64)>, StreamError>;
 }

@@ -183,6 +183,7 @@ fn sites_of_all_partitions_add_up_wherever_they_are_learnt() {
     let of_right = right.sites().next().expect("assigned").1.clone();
     left.absorb(p2, of_right.clone()).expect("finite");
     left.absorb(p2, of_right).expect("absorbing twice changes nothing");
+    left.settle().expect("finite");
     assert_eq!(left.posterior(), single.posterior());
     left.release(p1);
     assert_eq!(left.evidence(), single.evidence());

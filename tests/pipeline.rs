@@ -19,7 +19,7 @@ use surprisal::codec::Decode;
 use surprisal::codec::json::{JsonDecoder, Limits};
 use surprisal::codec::wire::Format;
 use surprisal::engine::{EngineError, Learning};
-use surprisal::pipeline::{Clock, Pipeline, PipelineError, Settings};
+use surprisal::pipeline::{Archive, Clock, Pipeline, PipelineError, Settings};
 use surprisal::record::{Offset, Partition};
 use surprisal::stream::memory::{Fault, MemoryLog, MemoryStream};
 use surprisal::stream::{Incoming, Outlet, Restored, Stream, StreamError};
@@ -85,6 +85,7 @@ fn run_for(ticks: u64, stream: MemoryStream, how: Alteration) -> Result<(), Pipe
         commit_interval: Duration::from_millis(20),
         commit_max_events: 30,
         snapshot_interval: Duration::from_millis(50),
+        archive: Archive { snapshots: 2, interval: Duration::from_millis(100) },
         scores_format: Format::Json,
     };
     let clock = TickingClock { stop, ticks: Cell::new(0), last: ticks };

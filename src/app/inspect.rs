@@ -5,24 +5,31 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::{AppError, ModelOf, stream_settings};
+use crate::cli::InspectArgs;
+use crate::codec::timestamp;
 use crate::codec::wire::{self, Snapshot};
 use crate::config::Config;
+use crate::engine::Forgotten;
 use crate::models::any::{AnyEvidence, AnyModel};
 use crate::models::{ColumnSummary, Evidence, Model, Part};
 use crate::stream::kafka;
 
-/// Reads the latest committed snapshots and says what they hold, in words or as JSON.
-pub fn run(config: &Config, as_json: bool, model_of: ModelOf<'_>) -> Result<(), AppError> {
+/// Reads the latest committed snapshots and says what they hold, or which earlier ones there are, in words or as JSON.
+pub fn run(config: &Config, arguments: &InspectArgs, model_of: ModelOf<'_>) -> Result<(), AppError> {
     let model = model_of(&config.schema, &config.model)?;
     let (snapshots, evidence) = committed(config, &model)?;
+    let mut out = io::stdout();
+    if arguments.snapshots {
+        let printed = archive(&snapshots, arguments.json, &mut out);
+        return printed.map_err(|source| AppError::System { doing: "printing", source });
+    }
     let view = View {
         columns: model.columns(&evidence),
         parts: model.parts(&model.posterior(&evidence).map_err(crate::engine::EngineError::from)?),
         events: evidence.events(),
         snapshots,
     };
-    let mut out = io::stdout();
-    let printed = if as_json { writeln!(out, "{:#}", view.json()) } else { view.print(&mut out) };
+    let printed = if arguments.json { writeln!(out, "{:#}", view.json()) } else { view.print(&mut out) };
     printed.map_err(|source| AppError::System { doing: "printing", source })
 }
 
@@ -41,6 +48,23 @@ pub fn committed(config: &Config, model: &AnyModel) -> Result<(Vec<Snapshot>, An
         evidence.add(&snapshot.site(model)?.evidence);
     }
     Ok((snapshots, evidence))
+}
+
+/// Lists the snapshots that are kept, of each partition the oldest first.
+fn archive(snapshots: &[Snapshot], as_json: bool, out: &mut dyn Write) -> io::Result<()> {
+    let kept = snapshots.iter().flat_map(|snapshot| {
+        let partition = snapshot.header.partition;
+        snapshot.header.archive.iter().map(move |kept| (format!("{partition}@{}", kept.covers_to), kept))
+    });
+    if as_json {
+        let kept = kept.map(|(name, kept)| json!({ "name": name, "covers_to": kept.covers_to.0, "created_ms": kept.created_ms }));
+        return writeln!(out, "{:#}", Value::from(kept.collect::<Vec<_>>()));
+    }
+    writeln!(out, "snapshot          made at")?;
+    for (name, kept) in kept {
+        writeln!(out, "{name:<16}  {}", timestamp::to_text(kept.created_ms))?;
+    }
+    Ok(())
 }
 
 /// What there is to see: the partitions' snapshots, and the posterior that they add up to.
@@ -66,6 +90,9 @@ impl View {
                 "  {:>4}  covers offsets up to {}, {} events in {} steps",
                 snapshot.header.partition, snapshot.covers_to, snapshot.events, snapshot.step
             )?;
+            for Forgotten { span, means, at_ms } in &snapshot.forgotten {
+                writeln!(out, "        offsets {span} forgotten at {}: {}", timestamp::to_text(*at_ms), means.name())?;
+            }
         }
         writeln!(out, "\ncolumns")?;
         for column in &self.columns {
@@ -97,7 +124,12 @@ impl View {
                 "partition": snapshot.header.partition.0,
                 "covers_to": snapshot.covers_to.0,
                 "events": snapshot.events,
+                "refused": snapshot.refused,
                 "step": snapshot.step,
+                "forgotten": snapshot.forgotten.iter().map(|forgotten| json!({
+                    "from": forgotten.span.from.0, "to": forgotten.span.to.0,
+                    "means": forgotten.means.name(), "at_ms": forgotten.at_ms,
+                })).collect::<Vec<_>>(),
                 "created_ms": snapshot.header.created_ms,
                 "tensors": snapshot.tensors.iter().map(|tensor| json!({
                     "name": tensor.name, "dtype": tensor.data.dtype(), "shape": tensor.shape,

@@ -55,7 +55,8 @@ pub fn serve(
     Ok(())
 }
 
-fn decoder(schema: &Schema, config: &KafkaConfig) -> JsonDecoder {
+/// What makes events of records.
+pub fn decoder(schema: &Schema, config: &KafkaConfig) -> JsonDecoder {
     JsonDecoder::new(schema, Limits { max_bytes: config.max_event_bytes, max_depth: config.max_depth })
 }
 

@@ -62,6 +62,20 @@ pub(crate) fn from_text(text: &str) -> Option<i64> {
     Some(midnight + ((hour * 60 + minute - offset_minutes) * 60 + second) * 1_000 + fraction_ms)
 }
 
+/// The text of a time, to the second: `2024-02-29T12:00:00Z`.
+pub(crate) fn to_text(ms: i64) -> String {
+    let (seconds, days) = (ms.div_euclid(1_000).rem_euclid(86_400), ms.div_euclid(86_400_000));
+    // Hinnant's algorithm the other way round.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let (month, day) = ((shifted + 2) % 12 + 1, day_of_year - (153 * shifted + 2) / 5 + 1);
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
 fn is_leap(year: i64) -> bool {
     year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
 }
@@ -142,6 +156,7 @@ mod tests {
                 for day in 1..=days_in_month(year, month) {
                     assert_eq!(days_since_1970(year, month, day), days, "{year}-{month}-{day}");
                     assert_eq!(from_text(&format!("{year:04}-{month:02}-{day:02}")), Some(days * 86_400_000));
+                    assert_eq!(to_text(days * 86_400_000 + 45_296_789), format!("{year:04}-{month:02}-{day:02}T12:34:56Z"));
                     (days, seen) = (days + 1, seen + 1);
                 }
             }

@@ -13,10 +13,10 @@ use prost::Message;
 use crate::checkpoint::CheckpointError;
 use crate::record::Partition;
 
-pub use chunk::{Assembler, MAX_CHUNK_BYTES, parse_snapshot_key, snapshot_key};
+pub use chunk::{Assembler, MAX_CHUNK_BYTES, archive_key, parse_archive_key, parse_snapshot_key, snapshot_key};
 pub use letter::{DeadLetter, decode_dead_letter, encode_dead_letter};
 pub use score::{Scored, decode_score, encode_score};
-pub use snapshot::{Snapshot, SnapshotHeader, decode_snapshot, encode_snapshot};
+pub use snapshot::{Archived, Snapshot, SnapshotHeader, decode_snapshot, encode_snapshot};
 
 /// The messages as prost compiles them.
 #[allow(missing_docs)]

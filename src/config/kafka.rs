@@ -50,6 +50,12 @@ pub struct KafkaConfig {
     /// Longest time between two snapshots of evidence that changes, 1 to 3,600,000 ms. Default: 1000 ms.
     #[serde(rename = "snapshot_interval_ms", deserialize_with = "values::milliseconds::<_, 1, 3_600_000>")]
     pub snapshot_interval: Duration,
+    /// Earlier snapshots of a partition that are kept, 0 to 1000. Default: 7.
+    #[serde(deserialize_with = "values::whole::<_, 0, 1000>")]
+    pub archived_snapshots: usize,
+    /// Shortest time between two snapshots that are kept, 1 to 2,678,400,000 ms. Default: 86,400,000 ms.
+    #[serde(rename = "archive_interval_ms", deserialize_with = "values::milliseconds::<_, 1, 2_678_400_000>")]
+    pub archive_interval: Duration,
     /// Time after which the broker aborts a silent instance's transaction, 1000 to 900,000 ms. Default: 10,000 ms.
     #[serde(rename = "transaction_timeout_ms", deserialize_with = "values::milliseconds::<_, 1000, 900_000>")]
     pub transaction_timeout: Duration,
@@ -91,6 +97,8 @@ impl Default for KafkaConfig {
             commit_interval: Duration::from_millis(100),
             commit_max_events: 16_384,
             snapshot_interval: Duration::from_secs(1),
+            archived_snapshots: 7,
+            archive_interval: Duration::from_secs(86_400),
             transaction_timeout: Duration::from_secs(10),
             session_timeout: Duration::from_secs(15),
             scores_format: ScoresFormat::default(),

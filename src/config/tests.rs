@@ -58,7 +58,7 @@ fn the_example_loads_and_its_commented_keys_are_the_defaults() {
         .map(|line| line.strip_prefix('#').filter(|rest| rest.starts_with(|first: char| first.is_alphabetic())).unwrap_or(line))
         .collect();
     let shown = uncommented.iter().zip(EXAMPLE.lines()).filter(|(after, before)| **after != *before).count();
-    assert_eq!(shown, 47, "commented keys in the example");
+    assert_eq!(shown, 49, "commented keys in the example");
     assert_eq!(parsed(&lines(&uncommented)), written);
 }
 
@@ -136,7 +136,7 @@ fn every_key_changes_what_it_names() {
                 [[columns]]\nname = \"x.y\"\npath = [\"x.y\"]\nkind = \"category\"\ncapacity = 5\n\
                 [[columns]]\nname = \"z\"\nkind = \"number\"\n\
                 [kafka]\nbrokers = [\"a:1\", \"SSL://[::1]:2\"]\ninstance = \"i\"\nevents = \"e\"\nscores = \"s\"\nposterior = \"p\"\n\
-                dead_letters = \"d\"\nstart = \"latest\"\ndeleted_events = \"skip\"\nstatic_membership = true\ncommit_interval_ms = 1\ncommit_max_events = 2\nsnapshot_interval_ms = 3\n\
+                dead_letters = \"d\"\nstart = \"latest\"\ndeleted_events = \"skip\"\nstatic_membership = true\ncommit_interval_ms = 1\ncommit_max_events = 2\nsnapshot_interval_ms = 3\narchived_snapshots = 4\narchive_interval_ms = 5\n\
                 transaction_timeout_ms = 4000\nsession_timeout_ms = 8000\nscores_format = \"protobuf\"\ncreate_topics = false\nreplication_factor = 3\n\
                 max_event_bytes = 6\nmax_depth = 7\n\
                 [kafka.properties]\n\"linger.ms\" = 5\n\"sasl.password\" = { env = \"SET\" }\n\"socket.keepalive.enable\" = true\n\
@@ -181,6 +181,8 @@ fn every_key_changes_what_it_names() {
         commit_interval: milliseconds(1),
         commit_max_events: 2,
         snapshot_interval: milliseconds(3),
+        archived_snapshots: 4,
+        archive_interval: milliseconds(5),
         transaction_timeout: milliseconds(4000),
         session_timeout: milliseconds(8000),
         scores_format: ScoresFormat::Protobuf,
@@ -204,7 +206,7 @@ fn errors_show_place_value_and_what_would_be_right() {
         let (text, message) = case.split_once("\n---\n").expect("a case has two parts");
         assert_eq!(error(text), message, "for the configuration\n{text}");
     }
-    assert_eq!(cases.len(), 52);
+    assert_eq!(cases.len(), 53);
 }
 
 #[test]

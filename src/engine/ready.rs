@@ -73,6 +73,8 @@ impl<'engine, M: Model> Ready<'engine, M> {
             return Err(EngineError::OutOfOrder { partition, found: run.from, expected: place.next });
         }
         let scored_to = place.scored_to;
+        self.engine.settle()?;
+        let place = &self.engine.places[&partition];
         self.undo.entry(partition).or_insert_with(|| place.clone());
         let scores = self.engine.take(&run, &mut self.refused);
         self.taken.push(Taken { run, scores, scored_to });

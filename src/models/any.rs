@@ -35,6 +35,7 @@ trait DynEvidence: Debug + Send + Sync {
     fn same(&self, other: &dyn DynEvidence) -> bool;
     fn add_dyn(&mut self, other: &dyn DynEvidence);
     fn scale_dyn(&mut self, factor: f64);
+    fn subtract_dyn(&mut self, other: &dyn DynEvidence) -> bool;
     fn events_dyn(&self) -> f64;
     fn tensors_dyn(&self) -> Vec<Tensor>;
     fn as_any(&self) -> &dyn Any;
@@ -56,6 +57,10 @@ impl<E: Evidence> DynEvidence for E {
 
     fn scale_dyn(&mut self, factor: f64) {
         self.scale(factor);
+    }
+
+    fn subtract_dyn(&mut self, other: &dyn DynEvidence) -> bool {
+        self.subtract(evidence(other))
     }
 
     fn events_dyn(&self) -> f64 {
@@ -115,6 +120,10 @@ impl Evidence for AnyEvidence {
         self.0.scale_dyn(factor);
     }
 
+    fn subtract(&mut self, other: &Self) -> bool {
+        self.0.subtract_dyn(&*other.0)
+    }
+
     fn events(&self) -> f64 {
         self.0.events_dyn()
     }
@@ -132,9 +141,11 @@ trait DynModel: Debug + Send + Sync {
     fn posterior_dyn(&self, evidence: &AnyEvidence) -> Result<AnyPosterior, NotFinite>;
     fn belief_dyn(&self, own: &AnyEvidence, others: &AnyEvidence) -> Result<AnyPosterior, NotFinite>;
     fn reconcile_dyn(&self, own: &AnyEvidence, others: &AnyEvidence, news: &AnyEvidence, site: &mut AnyEvidence);
+    fn reconciles_dyn(&self) -> bool;
     fn score_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
     fn learn_dyn(&self, posterior: &AnyPosterior, site: &AnyEvidence, block: Block<'_>)
     -> Result<Learnt<AnyEvidence>, NotFinite>;
+    fn contribution_dyn(&self, site: &AnyEvidence, rows: RowsView<'_>) -> Option<AnyEvidence>;
     fn reorganise_dyn(&self, rest: &AnyEvidence, site: &mut AnyEvidence);
     fn divergence_dyn(&self, posterior: &AnyPosterior) -> Option<f64>;
     fn sample_dyn(&self, posterior: &AnyPosterior, noise: Noise, count: usize) -> Option<Rows>;
@@ -173,6 +184,10 @@ impl<M: Model> DynModel for M {
         self.reconcile(evidence(&*own.0), evidence(&*others.0), evidence(&*news.0), site);
     }
 
+    fn reconciles_dyn(&self) -> bool {
+        self.reconciles()
+    }
+
     fn score_dyn(&self, of: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         self.score(posterior::<M>(of), rows, surprisals);
     }
@@ -180,6 +195,10 @@ impl<M: Model> DynModel for M {
     fn learn_dyn(&self, of: &AnyPosterior, site: &AnyEvidence, block: Block<'_>) -> Result<Learnt<AnyEvidence>, NotFinite> {
         let Learnt { evidence, progress } = self.learn(posterior::<M>(of), evidence(&*site.0), block)?;
         Ok(Learnt { evidence: AnyEvidence(Box::new(evidence)), progress })
+    }
+
+    fn contribution_dyn(&self, site: &AnyEvidence, rows: RowsView<'_>) -> Option<AnyEvidence> {
+        Some(AnyEvidence(Box::new(self.contribution(evidence(&*site.0), rows)?)))
     }
 
     fn reorganise_dyn(&self, rest: &AnyEvidence, site: &mut AnyEvidence) {
@@ -240,12 +259,20 @@ impl Model for AnyModel {
         self.0.reconcile_dyn(own, others, news, site);
     }
 
+    fn reconciles(&self) -> bool {
+        self.0.reconciles_dyn()
+    }
+
     fn score(&self, posterior: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         self.0.score_dyn(posterior, rows, surprisals);
     }
 
     fn learn(&self, posterior: &AnyPosterior, site: &AnyEvidence, block: Block<'_>) -> Result<Learnt<AnyEvidence>, NotFinite> {
         self.0.learn_dyn(posterior, site, block)
+    }
+
+    fn contribution(&self, site: &AnyEvidence, rows: RowsView<'_>) -> Option<AnyEvidence> {
+        self.0.contribution_dyn(site, rows)
     }
 
     fn reorganise(&self, rest: &AnyEvidence, site: &mut AnyEvidence) {

@@ -312,6 +312,10 @@ impl Model for Network {
         NetworkPosterior::new(self, own, others)
     }
 
+    fn reconciles(&self) -> bool {
+        true
+    }
+
     fn reconcile(&self, own: &NetworkEvidence, others: &NetworkEvidence, news: &NetworkEvidence, site: &mut NetworkEvidence) {
         let mut vocabulary = own.vocabulary.clone();
         vocabulary.absorb(&others.vocabulary);

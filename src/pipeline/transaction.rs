@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::publish::{Published, publish};
 use super::{Clock, PipelineError, SLICE, Settings, read};
 use crate::codec::wire;
 use crate::engine::{Engine, EngineError, Ready, Refused};
@@ -42,8 +43,8 @@ pub(super) struct Transaction<'a, M: Model, S: Stream, C: Clock> {
     commit: Duration,
     report: Committed,
     bytes: usize,
-    /// Chunks of the snapshots sent.
-    chunks: BTreeMap<Partition, usize>,
+    /// Snapshots sent.
+    published: BTreeMap<Partition, Published>,
     message: Vec<u8>,
 }
 
@@ -70,7 +71,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
             commit: Duration::ZERO,
             report: Committed::default(),
             bytes: 0,
-            chunks: BTreeMap::new(),
+            published: BTreeMap::new(),
             message: Vec::new(),
         })
     }
@@ -89,8 +90,8 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
             match self.stream.next(due.saturating_sub(now).min(SLICE))? {
                 Some(Incoming::Run(run)) => self.take(run)?,
                 Some(Incoming::Snapshot(snapshot)) => {
-                    let (partition, site) = read(self.ready.model(), self.settings, &snapshot)?;
-                    self.ready.absorb(partition, site).map_err(EngineError::from)?;
+                    let (header, site) = read(self.ready.model(), self.settings, &snapshot)?;
+                    self.ready.absorb(header.partition, site).map_err(EngineError::from)?;
                 }
                 Some(other) => return Ok(Some(other)),
                 None => {}
@@ -125,35 +126,20 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
 
     /// Whether a site has changed that has no snapshot yet. Only a snapshot says where its evidence begins: without one, what is
     /// scored now could be left unlearnt after a restart that begins at the log's end.
-    pub(super) fn begins_a_site(&self, before: &BTreeMap<Partition, usize>) -> bool {
+    pub(super) fn begins_a_site(&self, before: &BTreeMap<Partition, Published>) -> bool {
         self.ready.unpublished().any(|(partition, _)| !before.contains_key(&partition))
     }
 
-    /// Sends the sites that have changed. `before` are the chunks of each site's last snapshot.
-    pub(super) fn publish_sites(&mut self, before: &BTreeMap<Partition, usize>) -> Result<(), StreamError> {
+    /// Sends the sites that have changed. `before` is what there is of each.
+    pub(super) fn publish_sites(&mut self, before: &BTreeMap<Partition, Published>) -> Result<(), StreamError> {
         failpoint::reach("scores_sent");
         let started = self.clock.monotonic();
-        let Settings { model_id, topic, .. } = self.settings;
-        let model = self.ready.model();
+        let nothing = Published::default();
         for (partition, site) in self.ready.unpublished() {
-            let header = wire::SnapshotHeader {
-                model_id: model_id.clone(),
-                model_kind: model.kind().into(),
-                fingerprint: model.fingerprint(),
-                topic: topic.clone(),
-                partition,
-                created_ms: self.clock.unix_ms(),
-            };
-            let messages = wire::encode_snapshot(&header, site, &model.columns(&site.evidence), wire::MAX_CHUNK_BYTES);
-            for (key, chunk) in &messages {
-                self.stream.send(Outlet::Posterior, partition, Some(key.as_bytes()), Some(chunk))?;
-            }
-            // Chunks that the snapshot before this one had and this one has not.
-            for gone in messages.len()..before.get(&partition).copied().unwrap_or(0) {
-                let key = wire::snapshot_key(model_id, partition, gone as u32);
-                self.stream.send(Outlet::Posterior, partition, Some(key.as_bytes()), None)?;
-            }
-            self.chunks.insert(partition, messages.len());
+            let before = before.get(&partition).unwrap_or(&nothing);
+            let (place, now_ms) = ((partition, site), self.clock.unix_ms());
+            let sent = publish(self.stream, self.settings, self.ready.model(), place, before, before.archive.clone(), now_ms)?;
+            self.published.insert(partition, sent);
         }
         self.publish += self.clock.monotonic() - started;
         failpoint::reach("sites_sent");
@@ -169,13 +155,13 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
         Ok(())
     }
 
-    /// The transaction was committed: the engine advances. Returns what was done, and the chunks of each snapshot sent.
-    pub(super) fn advance(mut self, with_sites: bool) -> (Committed, BTreeMap<Partition, usize>) {
+    /// The transaction was committed: the engine advances. Returns what was done, and the snapshots sent.
+    pub(super) fn advance(mut self, with_sites: bool) -> (Committed, BTreeMap<Partition, Published>) {
         self.report.lag_records = self.stream.lag();
         self.emit();
         self.ready.advance(with_sites);
         failpoint::reach("advanced");
-        (self.report, self.chunks)
+        (self.report, self.published)
     }
 
     /// Takes everything back and has the records come again.

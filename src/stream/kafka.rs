@@ -8,6 +8,7 @@
 mod client;
 mod fault;
 mod handover;
+mod history;
 mod intake;
 mod outlet;
 mod restore;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::Consumer;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
+pub use self::history::members;
 pub use self::settings::{RESERVED, Settings, Start, Topics};
 
 use self::client::{Complaints, Plain};

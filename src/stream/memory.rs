@@ -4,12 +4,14 @@
 //! [`Fault`] plan stops, aborts or rebalances at the n-th operation; what was committed stays in the log, and another stream can be
 //! opened on it. One member works at a time: others have their turn while partitions are taken from it ([`MemoryStream::meanwhile`]).
 
+mod history;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Incoming, Outlet, Restored, Stream, StreamError};
-use crate::codec::wire::Assembler;
+use crate::codec::wire::{Assembler, parse_snapshot_key};
 use crate::codec::{Decode, Fault as Malformed};
 use crate::record::{Dead, Head, Offset, Partition, Run};
 
@@ -289,8 +291,8 @@ impl Stream for MemoryStream {
             let mut snapshots = BTreeMap::new();
             let mut assembler = Assembler::default();
             for (key, chunk) in stream.log.compacted() {
-                let whole = assembler.push(&chunk).map_err(|error| StreamError::Stop(error.to_string()))?;
-                if let (Some(whole), Some((_, partition, _))) = (whole, crate::codec::wire::parse_snapshot_key(&key)) {
+                let Some((_, partition, _)) = parse_snapshot_key(&key) else { continue };
+                if let Some(whole) = assembler.push(&chunk).map_err(|error| StreamError::Stop(error.to_string()))? {
                     snapshots.insert(partition, whole);
                 }
             }

@@ -217,6 +217,53 @@ fn fading_evidence_follows_a_change() {
     assert!(lasting.mean > fading.mean + 1.0 && lasting.variance < 0.1 * fading.variance, "{lasting:?} {fading:?}");
 }
 
+/// Forgetting comes first: a block is learnt from what is left of the site, as if there had never been more.
+#[test]
+fn a_block_is_learnt_after_forgetting() {
+    fn check<C: Coefficients, M: Model<Posterior = PseudoPosterior<C>>>(model: &M, all: &Rows) {
+        let (before, rows) = (learn(model, all.view().slice(0..2_000), blocks), all.view().slice(2_000..2_016));
+        let learnt = |site: &M::Evidence, retention: f64| {
+            let pace = Pace { retention, weight: 1.0 };
+            let learnt = model.learn(&model.posterior(site).unwrap(), site, block(rows, 0, 2_000, pace)).unwrap();
+            model.posterior(&learnt.evidence).unwrap().coefficients().concat()
+        };
+        let mut faded = before.clone();
+        faded.scale(1e-3);
+        for (found, expected) in learnt(&before, 1e-3).into_iter().zip(learnt(&faded, 1.0)) {
+            assert_close(found.mean, expected.mean, 1e-9);
+            assert_close(found.variance, expected.variance, 1e-9);
+        }
+    }
+    check(&logistic(3, RegressionConfig::default()), &some(2_016, 0.0, false, 38));
+    check(&poisson(3, RegressionConfig::default()), &some(2_016, 0.0, true, 38));
+}
+
+/// Byte counts, say: every event adds its rate to the precision, whatever is known already.
+#[test]
+fn large_counts_are_learnt_whole() {
+    let model = poisson(1, RegressionConfig::default());
+    for (rate, grown) in [(1e2_f64, 1e5), (1e6, 1.0), (1e6, 1e4)] {
+        let cells =
+            (0..2_000 + 6 * 256_u64).flat_map(|at| [normal(at), (rate + rate.sqrt() * normal((1 << 40) + at)).round().max(0.0)]);
+        let rows = Rows::from_cells(2, cells.collect());
+        let mut evidence = learn(&model, rows.view().slice(0..2_000), blocks);
+        evidence.scale(grown);
+        for at in (2_000..rows.len()).step_by(256) {
+            let posterior = model.posterior(&evidence).unwrap();
+            let learnt = model.learn(&posterior, &evidence, block(rows.view().slice(at..at + 256), 0, at, Pace::BAYES)).unwrap();
+            let after = model.posterior(&learnt.evidence).unwrap();
+            let [after, before] = [&after, &posterior].map(|of| 1.0 / of.coefficients()[0][0].variance);
+            let added = after - before;
+            assert!(
+                (added / (256.0 * rate) - 1.0).abs() < 0.1 && !learnt.progress.clipped,
+                "{rate} {grown}: {}",
+                added / 256.0 / rate
+            );
+            evidence = learnt.evidence;
+        }
+    }
+}
+
 /// A population of a hundred times the events is a hundred times as sure, and thinks the same.
 #[test]
 fn a_population_counts_for_its_events() {

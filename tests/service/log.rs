@@ -179,11 +179,15 @@ pub fn dead_letters(brokers: &str, topic: &str) -> Vec<DeadLetter> {
     committed(brokers, topic).into_iter().map(decode).collect()
 }
 
-/// The last committed snapshot of each partition, by the rule of compaction. When it was made is left out.
+/// The last committed snapshot of each partition, by the rule of compaction. When it was made is left out, and which
+/// earlier ones are kept.
 pub fn snapshots(brokers: &str, topic: &str) -> BTreeMap<i32, Snapshot> {
     let mut compacted = BTreeMap::new();
     for message in committed(brokers, topic) {
-        compacted.insert(message.key.expect("a key"), message.payload);
+        let key = message.key.expect("a key");
+        if wire::parse_snapshot_key(&key).is_some() {
+            compacted.insert(key, message.payload);
+        }
     }
     let mut assembler = Assembler::default();
     let mut snapshots = BTreeMap::new();
@@ -191,6 +195,7 @@ pub fn snapshots(brokers: &str, topic: &str) -> BTreeMap<i32, Snapshot> {
         if let Some(whole) = assembler.push(&chunk).expect("a chunk") {
             let mut snapshot = wire::decode_snapshot(&whole).expect("a snapshot");
             snapshot.header.created_ms = 0;
+            snapshot.header.archive.clear();
             snapshots.insert(snapshot.header.partition.0, snapshot);
         }
     }

@@ -8,6 +8,7 @@ mod support;
 
 mod commands;
 mod events;
+mod forget;
 mod group;
 #[allow(dead_code, reason = "shared with tests/chaos")]
 mod log;
@@ -17,4 +18,5 @@ mod poison;
 mod process;
 mod refusals;
 mod restart;
+mod scale;
 mod setup;

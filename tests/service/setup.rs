@@ -44,6 +44,7 @@ impl Setup {
             events: self.events.clone(),
             results: results.into(),
             model: "model".into(),
+            model_keys: String::new(),
             instance: "one".into(),
             kafka: String::new(),
             columns: events::COLUMNS.into(),
@@ -65,6 +66,8 @@ pub struct Wishes {
     pub events: String,
     pub results: String,
     pub model: String,
+    /// Further lines of `[model]`.
+    pub model_keys: String,
     pub instance: String,
     /// Further lines of `[kafka]`, and tables below it.
     pub kafka: String,
@@ -85,9 +88,9 @@ impl Wishes {
     }
 
     pub fn text(&self) -> String {
-        let Self { brokers, events, results, model, instance, kafka, columns } = self;
+        let Self { brokers, events, results, model, model_keys, instance, kafka, columns } = self;
         format!(
-            "[model]\nid = \"{model}\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n\n{columns}\n[kafka]\nbrokers = \"{brokers}\"\n\
+            "[model]\nid = \"{model}\"\n{model_keys}\n[http]\nlisten = \"127.0.0.1:0\"\n\n{columns}\n[kafka]\nbrokers = \"{brokers}\"\n\
              group = \"{results}\"\ninstance = \"{instance}\"\nevents = \"{events}\"\nscores = \"{}\"\nposterior = \"{}\"\n\
              dead_letters = \"{}\"\n{kafka}\n",
             self.scores(),

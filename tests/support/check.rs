@@ -40,7 +40,8 @@ impl Outcome {
             }
         }
         let mut assembler = Assembler::default();
-        for chunk in log.compacted().into_values() {
+        let latest = log.compacted().into_iter().filter(|(key, _)| wire::parse_snapshot_key(key).is_some());
+        for (_, chunk) in latest {
             if let Some(whole) = assembler.push(&chunk).expect("a chunk") {
                 let snapshot = wire::decode_snapshot(&whole).expect("a snapshot");
                 let evidence = Tracer::default().restore(&snapshot.tensors).expect("a trace");

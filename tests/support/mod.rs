@@ -4,5 +4,6 @@
 
 pub mod broker;
 pub mod check;
+pub mod noise;
 pub mod topics;
 pub mod tracer;

@@ -53,7 +53,7 @@ impl Evidence for Trace {
     }
 }
 
-/// The model. An event is one number column: its sequence number.
+/// The model. An event's first column is its sequence number.
 #[derive(Clone, Debug, Default)]
 pub struct Tracer {
     /// A sequence number that no posterior can be computed from.
@@ -97,7 +97,7 @@ impl Model for Tracer {
     }
 
     fn learn(&self, _: &Trace, site: &Trace, block: Block<'_>) -> Result<Learnt<Trace>, NotFinite> {
-        let sequence: Vec<u64> = block.rows.cells().iter().map(|cell| *cell as u64).collect();
+        let sequence: Vec<u64> = (0..block.rows.len()).map(|row| block.rows.row(row)[0] as u64).collect();
         match self.poison {
             Some(poison) if sequence.contains(&poison) => Err(NotFinite { quantity: "poison".into() }),
             _ => {

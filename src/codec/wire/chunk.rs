@@ -10,7 +10,7 @@ use prost::Message;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{SCHEMA_VERSION, WireError, proto};
-use crate::record::Partition;
+use crate::record::{Offset, Partition};
 
 const MESSAGE: &str = "SnapshotChunk";
 
@@ -27,6 +27,19 @@ pub fn parse_snapshot_key(key: &[u8]) -> Option<(&str, Partition, u32)> {
     let (rest, chunk) = std::str::from_utf8(key).ok()?.rsplit_once('/')?;
     let (model_id, partition) = rest.rsplit_once('/')?;
     Some((model_id, Partition(partition.parse().ok()?), chunk.parse().ok()?))
+}
+
+/// The Kafka key of a chunk of a snapshot that is kept beside later ones.
+pub fn archive_key(model_id: &str, partition: Partition, covers_to: Offset, chunk: u32) -> String {
+    format!("{model_id}/{partition}@{covers_to}/{chunk}")
+}
+
+/// Model, partition, `covers_to` and chunk of a key that [`archive_key`] gave.
+pub fn parse_archive_key(key: &[u8]) -> Option<(&str, Partition, Offset, u32)> {
+    let (rest, chunk) = std::str::from_utf8(key).ok()?.rsplit_once('/')?;
+    let (model_id, place) = rest.rsplit_once('/')?;
+    let (partition, covers_to) = place.split_once('@')?;
+    Some((model_id, Partition(partition.parse().ok()?), Offset(covers_to.parse().ok()?), chunk.parse().ok()?))
 }
 
 /// Cuts an encoded snapshot into messages with their keys.

@@ -5,10 +5,10 @@ use prost::Message;
 use super::{SCHEMA_VERSION, WireError, chunk, proto};
 use crate::calibration::Calibrator;
 use crate::checkpoint::{Data, Tensor};
-use crate::engine::Site;
+use crate::engine::{Forgotten, Means, Site};
 use crate::features::Kind;
 use crate::models::{ColumnSummary, Evidence, Model};
-use crate::record::{Offset, Partition};
+use crate::record::{Offset, Partition, Span};
 
 const MESSAGE: &str = "Snapshot";
 
@@ -27,6 +27,19 @@ pub struct SnapshotHeader {
     pub partition: Partition,
     /// When the snapshot was made, in milliseconds since 1970.
     pub created_ms: i64,
+    /// Earlier snapshots of the partition that are kept, the oldest first.
+    pub archive: Vec<Archived>,
+}
+
+/// An earlier snapshot that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Archived {
+    /// Its `covers_to`, by which it is known.
+    pub covers_to: Offset,
+    /// Messages that it is cut into.
+    pub chunks: u32,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: i64,
 }
 
 /// A snapshot read back. [`Snapshot::site`] turns it into a model's evidence.
@@ -34,10 +47,14 @@ pub struct SnapshotHeader {
 pub struct Snapshot {
     /// Whose it is.
     pub header: SnapshotHeader,
-    /// Every event before this offset is in the evidence, none from it on.
+    /// No event before this offset was ever in the evidence.
+    pub begun_at: Offset,
+    /// Every event before this offset is in the evidence, but for the forgotten; none from it on.
     pub covers_to: Offset,
     /// Events taken in.
     pub events: u64,
+    /// Of these: events of refused blocks.
+    pub refused: u64,
     /// Learning steps taken.
     pub step: u64,
     /// How far the events' own time had come, in milliseconds since 1970.
@@ -48,6 +65,8 @@ pub struct Snapshot {
     pub columns: Vec<ColumnSummary>,
     /// Surprisals seen.
     pub calibrator: Calibrator,
+    /// Events that are not to be in the evidence.
+    pub forgotten: Vec<Forgotten>,
 }
 
 impl Snapshot {
@@ -67,8 +86,9 @@ impl Snapshot {
             partition: *partition,
             source,
         })?;
-        let Self { covers_to, events, step, time_ms, .. } = *self;
-        Ok(Site { evidence, calibrator: self.calibrator.clone(), covers_to, events, step, time_ms })
+        let Self { begun_at, covers_to, events, refused, step, time_ms, .. } = *self;
+        let (calibrator, forgotten) = (self.calibrator.clone(), self.forgotten.clone());
+        Ok(Site { evidence, calibrator, begun_at, covers_to, events, refused, step, time_ms, forgotten })
     }
 }
 
@@ -97,6 +117,10 @@ pub fn encode_snapshot<E: Evidence>(
         evidence: site.evidence.tensors().iter().map(tensor_out).collect(),
         columns: columns.iter().map(summary_out).collect(),
         calibrator: Some(proto::Calibrator { means, weights, min, max }),
+        begun_at: site.begun_at.0,
+        refused: site.refused,
+        forgotten: site.forgotten.iter().map(forgotten_out).collect(),
+        archive: header.archive.iter().map(archived_out).collect(),
     };
     chunk::cut(&header.model_id, header.partition, &snapshot.encode_to_vec(), chunk_bytes)
 }
@@ -118,9 +142,12 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Snapshot, WireError> {
             topic: snapshot.topic,
             partition: Partition(snapshot.partition),
             created_ms: snapshot.created_ms,
+            archive: snapshot.archive.iter().map(archived_in).collect(),
         },
+        begun_at: Offset(snapshot.begun_at),
         covers_to: Offset(snapshot.covers_to),
         events: snapshot.events,
+        refused: snapshot.refused,
         step: snapshot.step,
         time_ms: snapshot.time_ms,
         tensors,
@@ -132,6 +159,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Snapshot, WireError> {
                     "expected finite means in ascending order within its range, each with a positive weight".into(),
                 )
             })?,
+        forgotten: snapshot.forgotten.iter().map(forgotten_in).collect::<Result<_, _>>()?,
     })
 }
 
@@ -196,6 +224,45 @@ fn texts_in(mut data: &[u8]) -> Option<Vec<String>> {
         data = tail;
     }
     Some(texts)
+}
+
+fn forgotten_out(forgotten: &Forgotten) -> proto::Forgotten {
+    use proto::forgotten::Means as Wire;
+    let Forgotten { span, means, at_ms } = *forgotten;
+    let means = match means {
+        Means::Unlearnt => Wire::Unlearnt,
+        Means::Subtracted => Wire::Subtracted,
+        Means::Relearnt => Wire::Relearnt,
+        Means::RolledBack => Wire::RolledBack,
+    };
+    proto::Forgotten { from: span.from.0, to: span.to.0, means: means.into(), at_ms }
+}
+
+fn forgotten_in(forgotten: &proto::Forgotten) -> Result<Forgotten, WireError> {
+    use proto::forgotten::Means as Wire;
+    let proto::Forgotten { from, to, means, at_ms } = *forgotten;
+    let span = Span { from: Offset(from), to: Offset(to) };
+    if span.is_empty() {
+        return Err(field("forgotten", format!("offsets {span} are none")));
+    }
+    let means = match Wire::try_from(means) {
+        Ok(Wire::Unlearnt) => Means::Unlearnt,
+        Ok(Wire::Subtracted) => Means::Subtracted,
+        Ok(Wire::Relearnt) => Means::Relearnt,
+        Ok(Wire::RolledBack) => Means::RolledBack,
+        Ok(Wire::Unspecified) | Err(_) => return Err(field("forgotten", format!("means {means} are unknown, expected 1 to 4"))),
+    };
+    Ok(Forgotten { span, means, at_ms })
+}
+
+fn archived_out(archived: &Archived) -> proto::Archived {
+    let Archived { covers_to, chunks, created_ms } = *archived;
+    proto::Archived { covers_to: covers_to.0, chunks, created_ms }
+}
+
+fn archived_in(archived: &proto::Archived) -> Archived {
+    let proto::Archived { covers_to, chunks, created_ms } = *archived;
+    Archived { covers_to: Offset(covers_to), chunks, created_ms }
 }
 
 fn summary_out(summary: &ColumnSummary) -> proto::ColumnSummary {

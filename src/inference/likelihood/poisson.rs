@@ -65,12 +65,15 @@ fn ln_expected_mass(y: f64, mean: f64, variance: f64) -> f64 {
     let z = away / sd;
     let peak = mass(mean + away) - 0.5 * z * z;
     // About the mode the integrand falls as exp(−u/s² (e^(s d) − 1 − s d) − d²/2), d being the distance in units of s.
+    // Far to the right it is e^η alone, where u may be too small for a number.
+    let mode = mean + offset + away;
+    let fall = |x: f64| if x > 500.0 { (mode + x).exp() } else { u / variance * rise(x) };
     let step = (0.7 / (1.0 + u).sqrt()).min(0.3 / sd);
     let mut sum = 1.0;
     for direction in [-step, step] {
         for count in 1..MOST_STEPS {
             let distance = direction * f64::from(count);
-            let term = (-u / variance * rise(sd * distance) - 0.5 * distance * distance).exp();
+            let term = (-fall(sd * distance) - 0.5 * distance * distance).exp();
             sum += term;
             if term < 1e-14 {
                 break;
@@ -83,8 +86,8 @@ fn ln_expected_mass(y: f64, mean: f64, variance: f64) -> f64 {
 /// Larger counts are taken for this one, lest products of theirs overflow.
 const MOST_COUNT: f64 = 1e290;
 
-/// Enough for an sd of a hundred.
-const MOST_STEPS: u32 = 2000;
+/// Eight standard deviations of the widest predictor that is asked about, whose sd is a thousand.
+const MOST_STEPS: u32 = 30_000;
 
 /// The u with `u + ln u = c` (Corless & Jeffrey 2002), by Newton's method on whichever of u and ln u is nearly linear in c.
 fn wright_omega(c: f64) -> f64 {

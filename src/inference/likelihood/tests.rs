@@ -89,6 +89,17 @@ fn poisson() {
     expectations_are_integrals(Poisson, &narrow);
 }
 
+/// Of a predictor hardly known: `ln E exp(−e^η)`, on a grid that is fine where the integrand falls.
+#[test]
+fn poisson_with_wide_predictors() {
+    for (mean, variance) in [(0.0, 1e6), (-500.0, 1e6), (50.0, 1e5), (3.0, 400.0)] {
+        let sd = f64::sqrt(variance);
+        let integrand = |eta: f64| (-eta.exp()).exp() * density(eta, mean, variance);
+        let parts = [(mean - 12.0 * sd, -40.0), (-40.0, 8.0)].map(|(from, to)| simpson(from, to, 200_000, integrand));
+        assert_close(Poisson.predictive(0.0, mean, variance).log_density, (parts[0] + parts[1]).ln(), 1e-7);
+    }
+}
+
 /// References by mpmath with 40 digits, for y = 1: (mean, sd, [E ln p, E of its gradient, E of its precision, ln E p, sd of ln p]).
 #[test]
 fn bernoulli_with_wide_and_with_far_predictors() {

@@ -215,6 +215,18 @@ impl Evidence for MixtureEvidence {
         self.recent.scale(factor);
     }
 
+    fn subtract(&mut self, other: &Self) -> bool {
+        let mut left = self.total.subtract(&other.total);
+        for (id, statistics) in &other.components {
+            left &= self.components.get_mut(id).is_some_and(|ours| ours.subtract(statistics));
+        }
+        self.search.rows -= other.search.rows;
+        self.search.searched = self.search.searched.min(self.search.rows);
+        // Which of the last rows are gone isn't known, and one component has no structure to look for.
+        self.recent = Recent::default();
+        left
+    }
+
     fn events(&self) -> f64 {
         self.total.events
     }

@@ -42,7 +42,24 @@ impl Moments {
         self.scatter += other.scatter + gap * gap * (self.count * share);
         self.count = count;
     }
+
+    /// The moments without those of `other`, which are some of them. Returns whether the digits bear that: one part in [`LEAST_LEFT`]
+    /// of the scatter has to be left.
+    pub fn subtract(&mut self, other: &Self) -> bool {
+        if other.count == 0.0 {
+            return true;
+        }
+        let (count, before) = (self.count - other.count, self.scatter);
+        let (gap, share) = (other.mean - self.mean, other.count / count);
+        self.mean -= gap * share;
+        self.scatter -= other.scatter + gap * gap * (other.count * (1.0 + share));
+        self.count = count;
+        count >= 0.5 && self.scatter >= before * LEAST_LEFT
+    }
 }
+
+/// The least part of a column's scatter that a subtraction may leave: four of sixteen digits are lost.
+const LEAST_LEFT: f64 = 1e-4;
 
 /// Count, mean `[dim]` and scatter `[dim, dim]` of a weighted set of vectors.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,6 +148,19 @@ impl Statistics {
         }
     }
 
+    /// Subtracts `other`, which is a part of these. Returns whether the digits bear that; joint numbers and categories, which depend on what
+    /// else was learnt, never do.
+    pub fn subtract(&mut self, other: &Self) -> bool {
+        let (Numbers::Diagonal(ours), Numbers::Diagonal(theirs)) = (&mut self.numbers, &other.numbers) else { return false };
+        let left = ours.iter_mut().zip(theirs).fold(true, |left, (ours, theirs)| left & ours.subtract(theirs));
+        for (ours, theirs) in self.sums.iter_mut().zip(&other.sums) {
+            ours.count -= theirs.count;
+            ours.sum -= theirs.sum;
+        }
+        self.events -= other.events;
+        left && self.categories.is_empty()
+    }
+
     /// Weighs every event by `factor`.
     pub fn scale(&mut self, factor: f64) {
         self.events *= factor;
@@ -191,6 +221,21 @@ mod tests {
         assert_eq!(left.count, 4.0);
         assert!((left.mean - (1e9 + 1.0)).abs() < 1e-6);
         assert!((left.scatter - 26.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_is_subtracted_was_never_there() {
+        let values: Vec<f64> = (0..1000).map(|i| 1e3 + f64::from(i * 7919 % 1000) / 100.0).collect();
+        let (kept, gone) = values.split_at(600);
+        let mut rest = moments(&values);
+        assert!(rest.subtract(&moments(gone)));
+        let expected = moments(kept);
+        assert_eq!(rest.count, expected.count);
+        assert!((rest.mean - expected.mean).abs() < 1e-9 && (rest.scatter / expected.scatter - 1.0).abs() < 1e-9, "{rest:?}");
+        // Beside values so far away, the digits of the others are gone.
+        let far = moments(&[kept, &[1e6; 10]].concat());
+        assert!(!far.clone().subtract(&moments(&[1e6; 10])));
+        assert!(!moments(kept).subtract(&moments(kept)), "nothing is left to have a place");
     }
 
     #[test]

@@ -24,6 +24,12 @@ const SHORTEST: f64 = 1e-3;
 /// Steps end when no predictor has moved by more than this many standard deviations.
 const SETTLED: f64 = 1e-3;
 
+/// As long as a predictor moves by more than this many, as it may when little is known, steps go on beyond those asked for.
+const MOVING: f64 = 0.3;
+
+/// Steps at most that go on so.
+const MOST_STEPS: usize = 20;
+
 /// What is believed without the rows, and all that a step needs to know.
 pub struct Before<'a, C> {
     pub units: &'a Units,
@@ -53,7 +59,8 @@ struct State<T: Target> {
 }
 
 impl<C: Coefficients> Before<'_, C> {
-    /// The pseudo-observations of the rows `[rows, contrasts]` after at most `steps` steps from `start`, or from nothing.
+    /// The pseudo-observations of the rows `[rows, contrasts]` after at most `steps` steps from `start`, or from nothing, and some more where
+    /// these lead far.
     pub fn take<T: Target<Coefficients = C>>(
         &self,
         target: &T,
@@ -78,7 +85,7 @@ impl<C: Coefficients> Before<'_, C> {
             }
         }
         let mut clipped = false;
-        for _ in 0..steps {
+        for step in 1..=steps.max(MOST_STEPS) {
             let mut share = 1.0;
             let better = loop {
                 let mixed: Vec<Site> = sites.iter().zip(&next).map(|(from, to)| from.towards(*to, share)).collect();
@@ -93,7 +100,7 @@ impl<C: Coefficients> Before<'_, C> {
             let most = moved(target, &state, &other);
             (sites, state) = (mixed, other);
             next.clone_from(&state.natural);
-            if most <= SETTLED {
+            if most <= SETTLED || step >= steps && most <= MOVING {
                 break;
             }
         }
@@ -108,16 +115,16 @@ impl<C: Coefficients> Before<'_, C> {
         let coefficients = C::new(self.units.clone(), &sum, self.prior)?;
         let predicted = coefficients.predict(rows.table);
         let (values, natural) = target.expected(&rows.table.targets, &predicted);
-        // q ∝ q before · Π exp(h η − ½ w η²), so KL(q ‖ q before) = Σ E[h η − ½ w η²] − A + A before.
-        let term = |(site, contrast): (&Site, Predicted)| {
-            0.5 * site.weight * (contrast.variance + contrast.mean * contrast.mean) - site.shift * contrast.mean
-        };
+        // With Λ = Λ before + Σ w φφᵀ, KL(q ‖ q before) = ½ (ln|Λ| − ln|Λ before| + Δᵀ Λ before Δ − Σ w Var η): unlike log normalisers,
+        // of which large counts make large numbers, nothing here cancels.
+        let term = |(site, contrast): (&Site, Predicted)| 0.5 * site.weight * contrast.variance;
         let terms =
             predicted.iter().zip(&values).zip(sites.chunks_exact(contrasts)).map(|((predicted, value), sites)| {
                 value + sites.iter().zip(target.contrasts_of(predicted)).map(term).sum::<f64>()
             });
         let sum: f64 = terms.zip(rows.times).map(|(term, times)| times * term).sum();
-        let bound = sum + coefficients.log_normaliser() - self.coefficients.log_normaliser();
+        let determinants = coefficients.ln_determinant() - self.coefficients.ln_determinant();
+        let bound = sum - 0.5 * (determinants + self.coefficients.distance(&coefficients).powi(2));
         Ok(State { coefficients, predicted, natural, bound })
     }
 }

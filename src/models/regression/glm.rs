@@ -17,7 +17,7 @@ use super::classes::{Classes, MOST_CLASSES};
 use super::first::{ENOUGH, First};
 use super::fit::{Before, Rows, statistics};
 use super::joint::Joint;
-use super::labels::Labels;
+use super::labels::{Labels, renumber_sums};
 use super::predictor::{Predicted, Prior};
 use super::pseudo::PseudoEvidence;
 use super::target::{Coefficients, Site, Target};
@@ -96,6 +96,30 @@ impl<T: Target> GeneralisedRegression<T> {
         table
     }
 
+    /// All pseudo-observations where of the site's only `retention` is left, and q of them: what a block is learnt from. Nothing where
+    /// rounding lets no q be.
+    fn faded(
+        &self,
+        posterior: &PseudoPosterior<T::Coefficients>,
+        site: &PseudoEvidence,
+        retention: f64,
+    ) -> Option<(Vec<Joint>, T::Coefficients)> {
+        let mut own = match posterior.labels.clone().absorb(&site.labels) {
+            Some(moved) => renumber_sums(&site.pseudo, &moved),
+            None => site.pseudo.clone(),
+        };
+        let mut pseudo = posterior.pseudo.clone();
+        if own == pseudo {
+            pseudo.iter_mut().for_each(|sum| sum.scale(retention));
+        } else {
+            own.iter_mut().for_each(|own| own.scale(retention - 1.0));
+            pseudo.iter_mut().zip(&own).for_each(|(sum, own)| sum.add(own));
+        }
+        let there = pseudo.iter().all(|sum| sum.count >= 0.0 && sum.is_finite());
+        let coefficients = there.then(|| T::Coefficients::new(posterior.units.clone(), &pseudo, self.prior()))?.ok()?;
+        Some((pseudo, coefficients))
+    }
+
     /// Learns a partition's first events anew, given what all other partitions say.
     fn learn_first(&self, rest: &PseudoEvidence, site: &PseudoEvidence) -> Result<(Vec<Joint>, Vec<Site>), NotFinite> {
         let mut census = rest.census.clone();
@@ -144,7 +168,8 @@ impl<T: Target> Model for GeneralisedRegression<T> {
         let predicted = posterior.coefficients.predict(&table);
         let found = self.target.predictive(&table.targets, &predicted);
         for (place, found) in table.places.iter().zip(found) {
-            surprisals[start + place] = Surprisal { nats: -found.log_density, sd: found.sd };
+            // A mass is at most 1, to rounding.
+            surprisals[start + place] = Surprisal { nats: -found.log_density.min(0.0), sd: found.sd };
         }
     }
 
@@ -154,11 +179,13 @@ impl<T: Target> Model for GeneralisedRegression<T> {
         site: &PseudoEvidence,
         block: Block<'_>,
     ) -> Result<Learnt<PseudoEvidence>, NotFinite> {
-        let PseudoPosterior { units, labels, pseudo, coefficients } = posterior;
-        let mut labels = labels.clone();
+        let mut labels = posterior.labels.clone();
         let table = self.table(block.rows, |text| labels.meet(text));
         let raw = Raw::new(&site.pseudo[0], &table);
-        let before = Before { units, prior: self.prior(), pseudo, coefficients };
+        let faded = if block.pace.retention == 1.0 { None } else { self.faded(posterior, site, block.pace.retention) };
+        let (pseudo, coefficients) =
+            faded.as_ref().map_or((&posterior.pseudo, &posterior.coefficients), |(pseudo, coefficients)| (pseudo, coefficients));
+        let before = Before { units: &posterior.units, prior: self.prior(), pseudo, coefficients };
         let rows = Rows { table: &table, raw: &raw, times: &vec![block.pace.weight; table.len()] };
         let (sites, progress) = before.take(&self.target, &rows, None, self.config.inner_steps)?;
         let pseudo = statistics(&raw, &sites, &vec![1.0; table.len()], self.target.contrasts());

@@ -21,6 +21,9 @@ pub struct Gap {
 /// How many standard deviations an anchor may lie away from its column's values.
 const LOOSE: f64 = 8.0;
 
+/// The least part of a column's scatter that a subtraction may leave: four of sixteen digits are lost.
+const LEAST_LEFT: f64 = 1e-4;
+
 /// Statistics of weighted rows: the inputs, the target, and the gaps in the order in which they were met.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Joint {
@@ -212,6 +215,31 @@ impl Joint {
         }
         self.mean.iter_mut().zip(&ways).for_each(|(mean, way)| *mean += way * share);
         self.count = count;
+    }
+
+    /// The statistics of these rows without `other`, which are some of them. Returns whether the digits bear that: of every square, one
+    /// in [`LEAST_LEFT`] has to be left, of an input that is ever missing enough of both.
+    pub fn subtract(&mut self, other: &Self) -> bool {
+        if other.count == 0.0 {
+            return true;
+        }
+        let count = self.count - other.count;
+        if self.gaps != other.gaps || count < 0.5 {
+            return false;
+        }
+        let before: Vec<f64> = (0..self.mean.len()).map(|column| self.scatter(column, column)).collect();
+        // `x − mean` of the others, from which theirs is as far away as `add` found it to be.
+        let share = other.count / count;
+        let ways: Vec<f64> = other.mean.iter().zip(&self.mean).map(|(theirs, all)| theirs - all).collect();
+        for row in 0..ways.len() {
+            for column in 0..=row {
+                let entry = at(row, column);
+                self.scatter[entry] -= other.scatter[entry] + other.count * (1.0 + share) * ways[row] * ways[column];
+            }
+        }
+        self.mean.iter_mut().zip(&ways).for_each(|(mean, way)| *mean -= way * share);
+        self.count = count;
+        (0..before.len()).all(|column| self.scatter(column, column) >= before[column] * LEAST_LEFT)
     }
 
     /// Weighs every row by `factor`.

@@ -59,6 +59,11 @@ impl Evidence for LinearEvidence {
         self.missing.scale(factor);
     }
 
+    fn subtract(&mut self, other: &Self) -> bool {
+        self.missing.subtract(&other.missing);
+        self.joint.subtract(&other.joint)
+    }
+
     fn events(&self) -> f64 {
         self.joint.count
     }
@@ -171,6 +176,10 @@ impl Model for LinearRegression {
         let mut evidence = block.pace.apply(site, self.news(site, block.rows)?);
         evidence.joint.settle();
         Ok(Learnt { evidence, progress: Progress::default() })
+    }
+
+    fn contribution(&self, site: &LinearEvidence, rows: RowsView<'_>) -> Option<LinearEvidence> {
+        self.news(site, rows).ok()
     }
 
     fn divergence(&self, posterior: &LinearPosterior) -> Option<f64> {

@@ -50,8 +50,6 @@ pub struct LogitCoefficients {
     lens: Lens,
     classes: usize,
     factor: Factor,
-    /// `L⁻¹ h`.
-    along: Vec<f64>,
     /// Λ⁻¹ h.
     mean: Vec<f64>,
     /// A coefficient's, v.
@@ -147,7 +145,7 @@ impl Coefficients for LogitCoefficients {
             return Err(NotFinite { quantity: "the mean of the coefficients".into() });
         }
         let lens = Lens::new(&axes, &vec![0.0; axes.len()], still);
-        Ok(Self { axes, lens, classes, factor, along, mean, variance: prior.variance })
+        Ok(Self { axes, lens, classes, factor, mean, variance: prior.variance })
     }
 
     /// `E η_c = m_cᵀ (1, z)` and `Cov η = U Uᵀ`, where row c of U is `L⁻¹ (e_c ⊗ (1, z))`. What has never varied and does so here adds the
@@ -157,8 +155,8 @@ impl Coefficients for LogitCoefficients {
         Arch::new().dispatch(Predict { of: self, panel, news })
     }
 
-    fn log_normaliser(&self) -> f64 {
-        0.5 * (self.along.iter().map(|x| x * x).sum::<f64>() - self.factor.ln_determinant())
+    fn ln_determinant(&self) -> f64 {
+        self.factor.ln_determinant()
     }
 
     fn distance(&self, other: &Self) -> f64 {

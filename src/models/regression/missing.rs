@@ -33,6 +33,11 @@ impl Missing {
         self.0.iter_mut().zip(&other.0).for_each(|(count, other)| *count += other);
     }
 
+    /// Of these without `other`, which are among them.
+    pub fn subtract(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(count, other)| *count -= other);
+    }
+
     /// Weighs every event by `factor`.
     pub fn scale(&mut self, factor: f64) {
         self.0.iter_mut().for_each(|count| *count *= factor);

@@ -139,10 +139,9 @@ impl Predictor {
         Predicted { mean: self.level - along, variance: 1.0 / self.strength + white.iter().map(|x| x * x).sum::<f64>() }
     }
 
-    /// `½ (hᵀΛ⁻¹h − ln|Λ|)` of α and β together: the log normaliser, but for terms that q before and after a block share.
-    pub fn log_normaliser(&self) -> f64 {
-        let square = self.strength * self.level * self.level + self.along.iter().map(|x| x * x).sum::<f64>();
-        0.5 * (square - self.strength.ln() - self.factor.ln_determinant())
+    /// ln|Λ| of α and β together.
+    pub fn ln_determinant(&self) -> f64 {
+        self.strength.ln() + self.factor.ln_determinant()
     }
 
     /// `√(Δᵀ Λ Δ)` between the means of α and β here and in `other`, which has the same axes.

@@ -32,8 +32,8 @@ impl Coefficients for Predictor {
         Self::predict(self, table).into_iter().map(Predicted::within_reach).collect()
     }
 
-    fn log_normaliser(&self) -> f64 {
-        Self::log_normaliser(self)
+    fn ln_determinant(&self) -> f64 {
+        Self::ln_determinant(self)
     }
 
     fn distance(&self, other: &Self) -> f64 {

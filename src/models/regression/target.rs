@@ -30,8 +30,8 @@ pub trait Coefficients: Clone + Debug + Send + Sync + 'static {
     /// What it expects of each row.
     fn predict(&self, table: &Table) -> Vec<Self::Predicted>;
 
-    /// The log normaliser, but for terms that q before and after a block share.
-    fn log_normaliser(&self) -> f64;
+    /// ln|Λ|.
+    fn ln_determinant(&self) -> f64;
 
     /// `√(Δᵀ Λ Δ)` between the means here and in `other`, which has the same axes.
     fn distance(&self, other: &Self) -> f64;

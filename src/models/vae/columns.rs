@@ -76,9 +76,9 @@ impl Texts {
         Self { counts: counts.clone(), buckets: sums }
     }
 
-    /// The log share of a text in its bucket, `n / (N + 1)`; of any that has not come yet, `1 / (N + 1)`.
-    fn ln_share(&self, text: &str, bucket: usize) -> f64 {
-        (self.counts.get(text).copied().unwrap_or(1.0) / (self.buckets[bucket] + 1.0)).ln()
+    /// The log share of a text in its bucket, `n / (N + 1)`; of any that has not come yet, or has been forgotten, `1 / (N + 1)`.
+    pub(super) fn ln_share(&self, text: &str, bucket: usize) -> f64 {
+        (self.counts.get(text).map_or(1.0, |count| count.max(1.0)) / (self.buckets[bucket] + 1.0)).ln()
     }
 }
 

@@ -222,3 +222,12 @@ fn texts_of_a_bucket_share_it_and_leave_room_for_new_ones() {
     let rest: f64 = (0..4).map(|k| f(k).exp() / total / (known.buckets[k] + 1.0)).sum();
     assert_close(mass + rest, 1.0, 1e-12);
 }
+
+/// A text that has been forgotten is one that was never met.
+#[test]
+fn forgotten_texts_are_new_ones() {
+    use super::columns::{Texts, bucket};
+    let text = |count: f64| Texts::of(&[("seen".to_owned(), count)].into(), 4).ln_share("seen", bucket("seen", 4));
+    assert_close(text(1e-9), 0.0, 1e-6);
+    assert_close(text(3.0), (3.0 / 4.0_f64).ln(), 1e-12);
+}

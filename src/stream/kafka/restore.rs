@@ -22,7 +22,7 @@ use crate::stream::StreamError;
 /// Messages taken in one go beside the loop's work.
 const BURST: usize = 256;
 /// How long to wait for messages while catching up.
-const WAIT: Duration = Duration::from_millis(10);
+pub(super) const WAIT: Duration = Duration::from_millis(10);
 
 /// The posterior topic as it is read.
 pub(super) struct Snapshots {

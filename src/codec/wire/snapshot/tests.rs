@@ -1,4 +1,4 @@
-use super::super::{Assembler, MAX_CHUNK_BYTES, parse_snapshot_key, snapshot_key};
+use super::super::{Assembler, MAX_CHUNK_BYTES, archive_key, parse_archive_key, parse_snapshot_key, snapshot_key};
 use super::*;
 use crate::checkpoint::{CheckpointError, Reader};
 use crate::features::RowsView;
@@ -94,6 +94,7 @@ fn header(partition: i32) -> SnapshotHeader {
         topic: "events".into(),
         partition: Partition(partition),
         created_ms: 1_709_210_096_789,
+        archive: vec![Archived { covers_to: Offset(3), chunks: 2, created_ms: -1 }],
     }
 }
 
@@ -106,7 +107,19 @@ fn site(seed: u64) -> Site<Memory> {
         births: vec![i64::MIN, -1, 0, i64::MAX],
         words: vec![String::new(), "é😀".into(), "a".repeat(300)],
     };
-    Site { evidence, calibrator, covers_to: Offset(seed as i64 + 5), events: seed, step: 3, time_ms: Some(-(seed as i64)) }
+    let all = [Means::Unlearnt, Means::Subtracted, Means::Relearnt, Means::RolledBack];
+    let span = Span { from: Offset(seed as i64), to: Offset(i64::MAX) };
+    Site {
+        evidence,
+        calibrator,
+        begun_at: Offset(seed as i64 + 1),
+        covers_to: Offset(seed as i64 + 5),
+        events: seed,
+        refused: 2,
+        step: 3,
+        time_ms: Some(-(seed as i64)),
+        forgotten: all.map(|means| Forgotten { span, means, at_ms: 7 }).into(),
+    }
 }
 
 fn columns() -> Vec<ColumnSummary> {
@@ -180,6 +193,11 @@ fn keys_tell_their_place_and_chunks_stay_within_their_limit() {
     for key in [&b"m/1"[..], b"m/x/1", b"m/1/-1", b"\xff/1/1", b""] {
         assert_eq!(parse_snapshot_key(key), None);
     }
+    let archived = archive_key("möd/el", Partition(3), Offset(70), 1);
+    assert_eq!(archived, "möd/el/3@70/1");
+    assert_eq!(parse_archive_key(archived.as_bytes()), Some(("möd/el", Partition(3), Offset(70), 1)));
+    assert_eq!(parse_snapshot_key(archived.as_bytes()), None);
+    assert_eq!(parse_archive_key(b"m/3/1"), None);
     // Larger than a chunk may be, whatever is asked for.
     let mut large = site(1);
     large.evidence.sums = vec![1.5; 200_000];
@@ -274,7 +292,7 @@ fn tensors_and_calibrators_that_cannot_be_are_refused_by_name() {
         spoil(&mut snapshot);
         decode_snapshot(&snapshot.encode_to_vec()).unwrap_err().to_string()
     };
-    let cases: [(Spoil<'_>, &str); 12] = [
+    let cases: [(Spoil<'_>, &str); 14] = [
         (&|it| it.evidence[0].dtype = 9, "tensor `sums`: dtype 9 is unknown"),
         (&|it| it.evidence[0].dtype = 0, "tensor `sums`: dtype 0 is unknown"),
         (&|it| it.evidence[0].shape = vec![2, 2], "tensor `sums`: 6 elements do not fill shape [2, 2]"),
@@ -287,6 +305,8 @@ fn tensors_and_calibrators_that_cannot_be_are_refused_by_name() {
         (&|it| it.calibrator.as_mut().unwrap().weights[3] = -1.0, "field `calibrator`: expected finite means"),
         (&|it| it.calibrator.as_mut().unwrap().means[0] = f64::NAN, "field `calibrator`: expected finite means"),
         (&|it| it.columns[0].kind = "colour".into(), "column `load` is of kind `colour`, expected one of"),
+        (&|it| it.forgotten[1].means = 9, "field `forgotten`: means 9 are unknown, expected 1 to 4"),
+        (&|it| it.forgotten[1].to = 0, "field `forgotten`: offsets 1..0 are none"),
     ];
     for (spoil, expected) in cases {
         let error = refused(spoil);

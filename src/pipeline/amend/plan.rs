@@ -1,0 +1,225 @@
+//! What becomes of each partition's site.
+
+use super::{AmendError, Amender, Amendment, Change, Found};
+use crate::engine::{Forgotten, Means, Site, subtract};
+use crate::features::Rows;
+use crate::inference::rule::Rule;
+use crate::models::Model;
+use crate::pipeline::{Clock, SLICE};
+use crate::record::{Offset, Span};
+use crate::stream::{History, Incoming, StreamError};
+
+impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
+    pub(super) fn plan(
+        &mut self,
+        amendment: &Amendment,
+        found: Vec<Found<M::Evidence>>,
+    ) -> Result<Vec<Change<M::Evidence>>, AmendError> {
+        let only = match *amendment {
+            Amendment::ForgetOffsets { partition, .. } | Amendment::RollBack { partition, .. } => Some(partition),
+            Amendment::ForgetTimes { partition, .. } => partition,
+            Amendment::RollBackAll { .. } => None,
+        };
+        if let Some(partition) = only {
+            if usize::try_from(partition.0).map_or(true, |number| number >= self.partitions) {
+                let topic = self.settings.topic.clone();
+                return Err(AmendError::NoPartition { partition, topic, partitions: self.partitions });
+            }
+            if found.iter().all(|found| found.partition != partition) {
+                return Err(AmendError::NothingLearnt { partition });
+            }
+        }
+        let mut changes = Vec::new();
+        for found in found.into_iter().filter(|found| only.is_none_or(|only| only == found.partition)) {
+            let partition = found.partition;
+            changes.extend(match *amendment {
+                Amendment::ForgetOffsets { span, .. } => {
+                    let end = self.stream.end_of(partition)?;
+                    if span.to > end {
+                        return Err(AmendError::BeyondEnd { partition, end });
+                    }
+                    self.forget(found, span)?
+                }
+                Amendment::ForgetTimes { since_ms, until_ms, .. } => {
+                    let from = self.stream.at_time(partition, since_ms)?;
+                    let to = self.stream.at_time(partition, until_ms)?;
+                    self.forget(found, Span { from, to })?
+                }
+                Amendment::RollBack { covers_to, .. } => self.roll_back(found, covers_to)?,
+                Amendment::RollBackAll { to_ms } => {
+                    let archive = &found.published.archive;
+                    let Some(kept) = archive.iter().rev().find(|kept| kept.created_ms <= to_ms) else {
+                        let wanted = format!("of {to_ms} ms since 1970 or before");
+                        return Err(AmendError::NoSnapshot { partition, wanted, there: found.archived() });
+                    };
+                    let covers_to = kept.covers_to;
+                    self.roll_back(found, covers_to)?
+                }
+            });
+        }
+        if changes.is_empty() {
+            return Err(AmendError::Nothing(match amendment {
+                Amendment::ForgetOffsets { .. } | Amendment::ForgetTimes { .. } => "no events of that span, or all are forgotten",
+                Amendment::RollBack { .. } | Amendment::RollBackAll { .. } => "nothing was learnt or scored since",
+            }));
+        }
+        Ok(changes)
+    }
+
+    /// Takes the events of `span` out. `None` if there are none that aren't forgotten.
+    fn forget(&mut self, found: Found<M::Evidence>, span: Span) -> Result<Option<Change<M::Evidence>>, AmendError> {
+        let site = &found.site;
+        let from = site.first_kept(span.from.max(site.begun_at));
+        if from >= span.to {
+            return Ok(None);
+        }
+        let at_ms = self.clock.unix_ms();
+        if from >= site.covers_to {
+            let site = site.clone();
+            return Ok(Some(found.into_change(site, Forgotten { span, means: Means::Unlearnt, at_ms })));
+        }
+        let learnt = Span { from, to: span.to.min(site.covers_to) };
+        let why = match self.subtracted(&found, learnt)? {
+            Ok(site) => return Ok(Some(found.into_change(site, Forgotten { span, means: Means::Subtracted, at_ms }))),
+            Err(why) => why,
+        };
+        let forgotten = Forgotten { span, means: Means::Relearnt, at_ms };
+        let site = self.before(&found, from, forgotten, why)?;
+        Ok(Some(found.into_change(site, forgotten)))
+    }
+
+    /// The site without the events of `span`, or why they can't be told from the others.
+    fn subtracted(
+        &mut self,
+        found: &Found<M::Evidence>,
+        span: Span,
+    ) -> Result<Result<Site<M::Evidence>, &'static str>, AmendError> {
+        let site = &found.site;
+        if self.learning.rule != Rule::default() {
+            return Ok(Err("the model forgets, or learns for a population"));
+        }
+        if site.refused > 0 {
+            return Ok(Err("blocks were refused"));
+        }
+        let nothing = Rows::new(self.schema.width());
+        if self.model.contribution(&site.evidence, nothing.view()).is_none() {
+            return Ok(Err("what an event teaches depends on what was known"));
+        }
+        if found.earliest > span.from {
+            return Ok(Err("they are no longer in the log"));
+        }
+        let rows = self.events(found, span)?;
+        let surprisals = self.stream.surprisals(&self.settings.model_id, found.partition, span, self.settings.scores_format)?;
+        let known = surprisals.into_iter().filter(|(offset, _)| !site.is_forgotten(*offset));
+        let known: Vec<f64> = known.map(|(_, surprisal)| surprisal).collect();
+        let rest = subtract(self.model, &self.learning, site, rows.view(), &known);
+        Ok(rest.ok_or("too little would be left beside them for the digits to bear it"))
+    }
+
+    /// The events of `span` that are in the evidence.
+    fn events(&mut self, found: &Found<M::Evidence>, span: Span) -> Result<Rows, AmendError> {
+        let Found { partition, ref site, committed, .. } = *found;
+        let categories = self.schema.categories();
+        let mut rows = Rows::new(self.schema.width());
+        self.stream.resume(&[(partition, span.from)])?;
+        let mut read_to = span.from;
+        let mut deadline = self.clock.monotonic() + super::ASSIGNMENT_LIMIT;
+        while read_to < span.to {
+            match self.stream.next(SLICE)? {
+                Some(Incoming::Run(run)) if run.partition == partition => {
+                    let wanted = |offset| span.contains(offset) && !site.is_forgotten(offset);
+                    for (index, _) in run.heads.iter().enumerate().filter(|(_, head)| wanted(head.offset)) {
+                        rows.extend(run.events().slice(index..index + 1), &categories);
+                    }
+                    read_to = run.next;
+                    deadline = self.clock.monotonic() + super::ASSIGNMENT_LIMIT;
+                }
+                Some(Incoming::Revoked(_) | Incoming::Lost(_)) => {
+                    return Err(StreamError::Stop("another instance has joined the group; nothing has changed".into()).into());
+                }
+                _ if self.clock.monotonic() > deadline => {
+                    let text = format!("partition {partition}: no record came from offset {read_to} on; nothing has changed");
+                    return Err(StreamError::Stop(text).into());
+                }
+                _ => {}
+            }
+        }
+        // Where it is quiet, while others are read.
+        self.stream.resume(&[(partition, committed)])?;
+        Ok(rows)
+    }
+
+    /// The latest site that the rest can be learnt from again: an archived one that ends before `from`, or that of nothing.
+    fn before(
+        &mut self,
+        found: &Found<M::Evidence>,
+        from: Offset,
+        forgotten: Forgotten,
+        why: &'static str,
+    ) -> Result<Site<M::Evidence>, AmendError> {
+        let mut rest = Site::<M::Evidence>::new(self.model.nothing(), found.site.begun_at);
+        rest.forgotten = found.site.forgotten.iter().copied().chain([forgotten]).collect();
+        let needed = |covers_to| rest.first_kept(covers_to);
+        let held = |covers_to| needed(covers_to) >= found.earliest.min(found.committed);
+        let mut latest = found.site.begun_at;
+        for kept in found.published.archive.iter().rev().filter(|kept| kept.covers_to <= from) {
+            latest = latest.max(kept.covers_to);
+            if held(kept.covers_to)
+                && let Some(snapshot) = self.stream.archived(found.partition, kept.covers_to)?
+            {
+                return Ok(super::super::read(self.model, self.settings, &snapshot)?.1);
+            }
+        }
+        if held(rest.begun_at) {
+            return Ok(rest);
+        }
+        let rollback = found.published.archive.iter().rev().find(|kept| kept.covers_to <= from);
+        let possible = match rollback {
+            Some(kept) => format!(
+                "`surprisal rollback --to {}@{}`, which forgets all since that snapshot, or another model id",
+                found.partition, kept.covers_to
+            ),
+            None => "another model id, to begin anew".into(),
+        };
+        Err(AmendError::OutOfReach {
+            partition: found.partition,
+            span: forgotten.span,
+            why,
+            needed: needed(latest),
+            earliest: found.earliest,
+            possible,
+        })
+    }
+
+    /// Goes back to an archived snapshot: what has come since is forgotten, up to the group's offset. `None` if nothing has.
+    fn roll_back(&mut self, found: Found<M::Evidence>, covers_to: Offset) -> Result<Option<Change<M::Evidence>>, AmendError> {
+        let partition = found.partition;
+        let known = found.published.archive.iter().any(|kept| kept.covers_to == covers_to);
+        let snapshot = if known { self.stream.archived(partition, covers_to)? } else { None };
+        let Some(snapshot) = snapshot else {
+            return Err(AmendError::NoSnapshot {
+                partition,
+                wanted: format!("{partition}@{covers_to}"),
+                there: found.archived(),
+            });
+        };
+        let span = Span { from: covers_to, to: found.committed };
+        if found.site.first_kept(covers_to) >= found.committed {
+            return Ok(None);
+        }
+        let mut site = super::super::read(self.model, self.settings, &snapshot)?.1;
+        // All up to the group's offset is either in the evidence or forgotten.
+        site.covers_to = found.committed;
+        let forgotten = Forgotten { span, means: Means::RolledBack, at_ms: self.clock.unix_ms() };
+        Ok(Some(found.into_change(site, forgotten)))
+    }
+}
+
+impl<E> Found<E> {
+    /// The archived snapshots in words.
+    fn archived(&self) -> String {
+        let names: Vec<String> =
+            self.published.archive.iter().map(|kept| format!("{}@{}", self.partition, kept.covers_to)).collect();
+        if names.is_empty() { "it has none".into() } else { format!("it has {}", names.join(", ")) }
+    }
+}
