@@ -1,5 +1,6 @@
 # Every target installs or fetches what it needs, or stops with one line that says what to install.
 #   make demo    the main job, on an embedded broker, with real data      make test         all tests, against a real Kafka
+#   make chaos   exactly once under faults: a quarter of an hour; ARGS=--short takes a minute, and is part of make test
 #   make bench   Criterion and end-to-end benchmarks                      make bench-peers  against Python peers
 #   make scoreboard DATA=dir   ranking quality on a folder of data sets   make lint         formatting and clippy
 #   make cuda    the build for NVIDIA GPUs, on any machine                make check-cuda   clippy on its code
@@ -21,7 +22,7 @@ CUDA_STUBS := $(CUDA_TOOLKIT)/lib/stubs
 CUDA_BUILD := CUDA_HOME=$(abspath $(CUDA_TOOLKIT)) NVCC=$(abspath $(CUDA_TOOLKIT))/bin/nvcc \
 	CUDA_COMPUTE_CAP=$(CUDA_COMPUTE_CAP) CUDARC_CUDA_VERSION=13000
 
-.PHONY: demo test lint bench bench-peers scoreboard build fuzz cuda test-cuda check-cuda kafka clean
+.PHONY: demo test chaos lint bench bench-peers scoreboard build fuzz cuda test-cuda check-cuda kafka clean
 
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
@@ -29,14 +30,22 @@ demo: build
 	$(CARGO) run --release --quiet -- demo $(ARGS)
 
 test: rust kafka
-	$(CARGO) build --release --examples
-	$(CARGO) test --release --all-targets $(ARGS)
-	$(CARGO) test --release --doc
+	$(CARGO) build --release $(FAILPOINTS) --examples
+	$(CARGO) test --release $(FAILPOINTS) --all-targets $(ARGS)
+	$(CARGO) test --release $(FAILPOINTS) --doc
+	$(MAKE) chaos ARGS=--short
+
+# What tests run has places where they can have it die; what is installed has not.
+FAILPOINTS := --features failpoints
+
+chaos: rust kafka
+	$(CARGO) test --release --quiet $(FAILPOINTS) --test chaos -- $(ARGS)
 
 lint: rust
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --release --all-targets -- -D warnings
+	$(CARGO) clippy --release $(FAILPOINTS) --all-targets -- -D warnings
 
 bench: rust kafka
 	$(CARGO) bench $(ARGS)

@@ -9,6 +9,7 @@ pub mod config;
 pub mod device;
 pub mod dist;
 pub mod engine;
+pub mod failpoint;
 pub mod features;
 pub mod inference;
 pub mod models;

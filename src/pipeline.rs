@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::codec::wire;
 use crate::engine::{Engine, EngineError, Learning, Site};
+use crate::failpoint;
 use crate::features::Schema;
 use crate::models::Model;
 use crate::record::{Offset, Partition, Run};
@@ -174,14 +175,15 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             Some(Incoming::Assigned(partitions)) => self.take_over(&partitions),
             Some(Incoming::Revoked(partitions)) => {
                 self.transact(None, Sites::All, stop, observe)?;
+                failpoint::reach("revoked");
                 self.give_up(&partitions);
                 self.stream.released(&partitions);
-                events::PartitionsRevoked { partitions: &partitions }.emit();
+                events::PartitionsRevoked { partitions: &partitions, held: self.engine.assigned().count() }.emit();
                 Ok(())
             }
             Some(Incoming::Lost(partitions)) => {
                 self.give_up(&partitions);
-                events::PartitionsLost { partitions: &partitions }.emit();
+                events::PartitionsLost { partitions: &partitions, held: self.engine.assigned().count() }.emit();
                 Ok(())
             }
             Some(Incoming::Snapshot(snapshot)) => {
@@ -202,7 +204,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
     /// Restores newly assigned partitions and lets their records come.
     fn take_over(&mut self, partitions: &[Partition]) -> Result<(), PipelineError> {
         self.health.set_ready(false);
-        events::PartitionsAssigned { partitions }.emit();
+        events::PartitionsAssigned { partitions, held: self.engine.assigned().count() + partitions.len() }.emit();
         let restored = self.stream.restore(partitions)?;
         let mut from = Vec::with_capacity(partitions.len());
         let mut begun = Vec::new();
@@ -228,6 +230,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             }
             from.push((*partition, first));
         }
+        failpoint::reach("restored");
         self.settle(&begun)?;
         self.stream.resume(&from)?;
         // A group with more instances than partitions gives some of them none.
@@ -241,6 +244,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             return Ok(());
         }
         self.stream.begin()?;
+        failpoint::reach("settling");
         match self.stream.commit(begun) {
             // Taken in the meantime: the next owner does it.
             Err(StreamError::Abort(reason)) => {
@@ -314,21 +318,21 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             if lost {
                 return Err(StreamError::Abort("partitions were taken away".into()).into());
             }
-            let due = ending || sites == Sites::All || clock.monotonic() >= self.sites_due;
+            let now = clock.monotonic();
+            let due = ending || sites == Sites::All || now >= self.sites_due;
             let with_sites = due || transaction.begins_a_site(published);
             if with_sites {
                 transaction.publish_sites(published)?;
             }
             transaction.commit()?;
-            Ok(with_sites)
+            // From when they were made: a commit that took long makes the next ones due the sooner.
+            Ok(with_sites.then_some(now + settings.snapshot_interval))
         });
         match committed {
-            Ok(with_sites) => {
-                let (report, sent) = transaction.advance(with_sites);
+            Ok(sites_due) => {
+                let (report, sent) = transaction.advance(sites_due.is_some());
                 published.extend(sent);
-                if with_sites {
-                    self.sites_due = clock.monotonic() + settings.snapshot_interval;
-                }
+                self.sites_due = sites_due.unwrap_or(self.sites_due);
                 (self.aborts, self.restarts) = (0, 0);
                 observe(&report);
                 Ok(())
@@ -358,6 +362,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
         self.restarts += 1;
         self.engine = Engine::new(self.engine.model().clone(), &self.schema, self.learning)?;
         self.pending = None;
+        failpoint::reach("restarting");
         match self.stream.restart() {
             Err(StreamError::Restore(reason)) => self.pending_restart = Some(reason),
             restarted => restarted?,

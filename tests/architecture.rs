@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Top-level modules, from the roof to the ground.
-const FLOORS: [&str; 17] = [
+const FLOORS: [&str; 18] = [
     "app",
     "cli",
     "config",
@@ -12,6 +12,7 @@ const FLOORS: [&str; 17] = [
     "stream",
     "codec",
     "telemetry",
+    "failpoint",
     "engine",
     "calibration",
     "models",

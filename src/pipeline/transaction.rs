@@ -8,6 +8,7 @@ use super::publish::{Published, publish};
 use super::{Clock, PipelineError, SLICE, Settings, read};
 use crate::codec::wire;
 use crate::engine::{Engine, EngineError, Ready, Refused};
+use crate::failpoint;
 use crate::models::{Evidence, Model};
 use crate::record::{Partition, Reason, Run};
 use crate::stream::{Incoming, Outlet, Stream, StreamError};
@@ -55,7 +56,9 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
         settings: &'a Settings,
         health: &'a Health,
     ) -> Result<Self, StreamError> {
+        failpoint::reach("before_begin");
         stream.begin()?;
+        failpoint::reach("begun");
         Ok(Self {
             ready: engine.open(),
             opened: clock.monotonic(),
@@ -129,6 +132,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
 
     /// Sends the sites that have changed. `before` is what there is of each.
     pub(super) fn publish_sites(&mut self, before: &BTreeMap<Partition, Published>) -> Result<(), StreamError> {
+        failpoint::reach("scores_sent");
         let started = self.clock.monotonic();
         let nothing = Published::default();
         for (partition, site) in self.ready.unpublished() {
@@ -138,6 +142,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
             self.published.insert(partition, sent);
         }
         self.publish += self.clock.monotonic() - started;
+        failpoint::reach("sites_sent");
         Ok(())
     }
 
@@ -146,6 +151,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
         let started = self.clock.monotonic();
         self.stream.commit(&self.ready.consumed().collect::<Vec<_>>())?;
         self.commit = self.clock.monotonic() - started;
+        failpoint::reach("committed");
         Ok(())
     }
 
@@ -154,6 +160,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
         self.report.lag_records = self.stream.lag();
         self.emit();
         self.ready.advance(with_sites);
+        failpoint::reach("advanced");
         (self.report, self.published)
     }
 
@@ -161,6 +168,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
     pub(super) fn abort(self, reason: &str) -> Result<(), StreamError> {
         events::TransactionAborted { reason }.emit();
         let back = self.ready.abort();
+        failpoint::reach("aborting");
         self.stream.abort()?;
         self.stream.resume(&back)
     }

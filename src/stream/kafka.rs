@@ -33,6 +33,7 @@ use self::restore::{Ends, Snapshots};
 use self::topics::Partitions;
 use super::{Incoming, Outlet, Restored, Stream, StreamError};
 use crate::codec::Decode;
+use crate::failpoint;
 use crate::record::{Offset, Partition};
 
 /// What a look at the cluster has found.
@@ -94,12 +95,14 @@ pub struct KafkaStream {
     ends: Ends,
     snapshots: Snapshots,
     partitions: Partitions,
-    outlet: Option<Producer>,
+    outlet: Option<Arc<Producer>>,
     handover: Arc<Handover>,
     intake: Option<(Intake, Arc<EventConsumer>)>,
     held: BTreeMap<Partition, Held>,
     epochs: u64,
     in_transaction: bool,
+    /// When the latest transaction was begun.
+    begun: Instant,
     /// Partitions lost by a restart, still to be told of.
     lost: Vec<Partition>,
     fencings: Vec<Instant>,
@@ -131,6 +134,7 @@ impl KafkaStream {
             held: BTreeMap::new(),
             epochs: 0,
             in_transaction: false,
+            begun: Instant::now(),
             lost: Vec::new(),
             fencings: Vec::new(),
         };
@@ -147,7 +151,7 @@ impl KafkaStream {
 
     /// The producer first: it ends what an earlier one of its identity has left open, so that the offsets are stable.
     fn start(&mut self) -> Result<(), StreamError> {
-        self.outlet = Some(Producer::start(&self.settings, Arc::clone(&self.complaints))?);
+        self.outlet = Some(Arc::new(Producer::start(&self.settings, Arc::clone(&self.complaints))?));
         self.handover = Arc::new(Handover::new(self.settings.max_buffered_records));
         self.intake = Some(Intake::start(
             &self.settings,
@@ -176,7 +180,7 @@ impl KafkaStream {
         self.held.clear();
     }
 
-    fn outlet(&self) -> Result<&Producer, StreamError> {
+    fn outlet(&self) -> Result<&Arc<Producer>, StreamError> {
         self.outlet.as_ref().ok_or_else(|| StreamError::Restore("there is no producer before a restart".into()))
     }
 
@@ -269,6 +273,7 @@ impl Stream for KafkaStream {
         // In this order: a snapshot that was committed with these offsets is in the posterior topic by now.
         let committed = self.committed(partitions)?;
         self.snapshots.catch_up(&self.ends, patience)?;
+        failpoint::reach("chunks_read");
         partitions
             .iter()
             .map(|partition| {
@@ -317,6 +322,7 @@ impl Stream for KafkaStream {
     fn begin(&mut self) -> Result<(), StreamError> {
         self.outlet()?.begin()?;
         self.in_transaction = true;
+        self.begun = Instant::now();
         Ok(())
     }
 
@@ -350,7 +356,7 @@ impl Stream for KafkaStream {
         if let Some(partition) = self.handover.first_taken(self.held.iter().map(|(partition, held)| (*partition, held.grant))) {
             return Err(StreamError::Abort(format!("partition {partition} has been taken from this instance")));
         }
-        let committed = self.outlet()?.commit(&offsets, &group);
+        let committed = self.outlet()?.commit(offsets, group);
         // On an abortable error the transaction is open until it is aborted.
         self.in_transaction = matches!(committed, Err(StreamError::Abort(_)));
         committed
@@ -362,7 +368,9 @@ impl Stream for KafkaStream {
     }
 
     fn restart(&mut self) -> Result<(), StreamError> {
-        if self.outlet.as_ref().is_some_and(Producer::is_fenced) {
+        // The brokers fence the producer of a transaction that has timed out, too. That is no other process.
+        let timed_out = self.begun.elapsed() >= self.settings.transaction_timeout;
+        if !timed_out && self.outlet.as_ref().is_some_and(|outlet| outlet.is_fenced()) {
             self.fencings.retain(|at| at.elapsed() < FENCING_WINDOW);
             self.fencings.push(Instant::now());
         }

@@ -1,12 +1,12 @@
 //! A log in memory: the contract of [`Stream`] without a network, where every operation can be made the last one.
 //!
-//! Transactions, compaction of the posterior topic and the group's offsets are as on Kafka; there is one member in the group. It
-//! serves tests and embedders. A [`Fault`] plan stops or aborts at the n-th operation; what was committed stays in the log, and
-//! another stream can be opened on it.
+//! Transactions, compaction of the posterior topic and the group's offsets are as on Kafka. It serves tests and embedders. A
+//! [`Fault`] plan stops, aborts or rebalances at the n-th operation; what was committed stays in the log, and another stream can be
+//! opened on it. One member works at a time: others have their turn while partitions are taken from it ([`MemoryStream::meanwhile`]).
 
 mod history;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -98,12 +98,22 @@ pub enum Fault {
     Abort(usize),
     /// The operation, if it sends or commits, ends in doubt: the state is to be restored.
     Restore(usize),
+    /// With the operation, every other partition is asked for; once it is released, others have it for a while.
+    Revoke(usize),
+    /// Before the operation, every other partition is taken and others have it for a while: what is open can't be committed.
+    Lose(usize),
+    /// After the operation, the latest run is handed out once more.
+    Repeat(usize),
 }
 
+/// What others do while partitions are theirs.
+type Meanwhile = Box<dyn FnMut(&[Partition])>;
+
 /// A member of the group on a log in memory.
-#[derive(Debug)]
 pub struct MemoryStream {
     log: MemoryLog,
+    /// Those that are this member's when it joins.
+    partitions: Vec<Partition>,
     decode: Arc<dyn Decode>,
     columns: usize,
     max_run: usize,
@@ -112,31 +122,85 @@ pub struct MemoryStream {
     crashed: bool,
     notices: VecDeque<Incoming>,
     positions: BTreeMap<Partition, Offset>,
+    /// Partitions that were taken, which the member hasn't been told yet.
+    taken: BTreeSet<Partition>,
+    meanwhile: Meanwhile,
+    /// Which partition's run is next, and how long it is: SplitMix64's state, or none for the first offset and the longest run.
+    shuffle: Option<u64>,
+    /// Where the latest run began.
+    latest: Option<(Partition, Offset)>,
     transaction: Option<Vec<(Outlet, Message)>>,
 }
 
 impl MemoryStream {
     /// Joins the group: all partitions are assigned. Runs have at most `max_run` records.
     pub fn open(log: &MemoryLog, decode: Arc<dyn Decode>, columns: usize, max_run: usize, faults: Vec<Fault>) -> Self {
-        let mut stream = Self {
+        let partitions: Vec<Partition> = log.contents().events.keys().copied().collect();
+        Self::open_for(log, &partitions, decode, columns, max_run, faults)
+    }
+
+    /// As [`open`](Self::open), with these partitions.
+    pub fn open_for(
+        log: &MemoryLog,
+        partitions: &[Partition],
+        decode: Arc<dyn Decode>,
+        columns: usize,
+        max_run: usize,
+        faults: Vec<Fault>,
+    ) -> Self {
+        Self {
             log: log.clone(),
+            partitions: partitions.to_vec(),
             decode,
             columns,
             max_run,
             faults,
             operations: 0,
             crashed: false,
-            notices: VecDeque::new(),
+            notices: VecDeque::from([Incoming::Assigned(partitions.to_vec())]),
             positions: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            meanwhile: Box::new(|_| {}),
+            shuffle: None,
+            latest: None,
             transaction: None,
-        };
-        stream.assign();
-        stream
+        }
     }
 
-    fn assign(&mut self) {
-        let partitions = self.log.contents().events.keys().copied().collect();
-        self.notices.push_back(Incoming::Assigned(partitions));
+    /// What others do with partitions that were taken from this member, before it has them back.
+    pub fn meanwhile(self, others: impl FnMut(&[Partition]) + 'static) -> Self {
+        Self { meanwhile: Box::new(others), ..self }
+    }
+
+    /// Hands runs out in an order of partitions, and of lengths, that are drawn from `seed`.
+    pub fn shuffled(self, seed: u64) -> Self {
+        Self { shuffle: Some(seed), ..self }
+    }
+
+    /// Every other of the partitions that are read.
+    fn every_other(&self) -> Vec<Partition> {
+        self.positions.keys().copied().filter(|partition| !self.taken.contains(partition)).step_by(2).collect()
+    }
+
+    /// Takes partitions away, lets others have them, and gives them back.
+    fn lose(&mut self) {
+        let partitions = self.every_other();
+        if partitions.is_empty() {
+            return;
+        }
+        (self.meanwhile)(&partitions);
+        self.taken.extend(&partitions);
+        self.notices.extend([Incoming::Lost(partitions.clone()), Incoming::Assigned(partitions)]);
+    }
+
+    /// A number below `count`, if the order is drawn.
+    fn draw(&mut self, count: usize) -> Option<usize> {
+        let state = self.shuffle.as_mut()?;
+        *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = *state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        Some(((z ^ (z >> 31)) % count as u64) as usize)
     }
 
     /// Counts an operation, does it with `act`, and lets happen what was planned for it.
@@ -156,7 +220,19 @@ impl MemoryStream {
             self.transaction = None;
             return Err(StreamError::Restore("as planned".into()));
         }
+        if self.faults.contains(&Fault::Lose(at)) {
+            self.lose();
+        }
+        if self.faults.contains(&Fault::Revoke(at)) {
+            self.notices.push_back(Incoming::Revoked(self.every_other()));
+        }
         let done = act(self);
+        if self.faults.contains(&Fault::Repeat(at))
+            && let Some((partition, from)) = self.latest
+            && let Some(position) = self.positions.get_mut(&partition)
+        {
+            *position = from.min(*position);
+        }
         if self.faults.contains(&Fault::CrashAfter(at)) {
             self.crashed = true;
             return Err(crash());
@@ -165,11 +241,11 @@ impl MemoryStream {
     }
 
     /// The next records of a partition.
-    fn read(&self, partition: Partition, from: Offset) -> Run {
+    fn read(&self, partition: Partition, from: Offset, most: usize) -> Run {
         let mut run = Run::new(partition, from, self.columns);
         let contents = self.log.contents();
         let records = contents.events.get(&partition).map_or(&[][..], |events| &events[(from.0 as usize).min(events.len())..]);
-        for payload in records.iter().take(self.max_run) {
+        for payload in records.iter().take(most) {
             let mut head = Head { offset: run.next, timestamp_ms: None, key: None };
             run.bytes += payload.len();
             run.next = run.next.next();
@@ -191,10 +267,21 @@ impl MemoryStream {
 impl Stream for MemoryStream {
     fn next(&mut self, _: Duration) -> Result<Option<Incoming>, StreamError> {
         if let Some(notice) = self.notices.pop_front() {
+            if let Incoming::Lost(partitions) = &notice {
+                self.positions.retain(|partition, _| !partitions.contains(partition));
+                self.taken.retain(|partition| !partitions.contains(partition));
+            }
             return Ok(Some(notice));
         }
-        let runs = self.positions.iter().map(|(partition, from)| self.read(*partition, *from));
-        let Some(run) = runs.filter(|run| !run.is_empty()).min_by_key(|run| (run.from, run.partition)) else { return Ok(None) };
+        let most = self.draw(self.max_run).map_or(self.max_run, |less| less + 1);
+        let runs = self.positions.iter().map(|(partition, from)| self.read(*partition, *from, most));
+        let mut runs: Vec<Run> = runs.filter(|run| !run.is_empty()).collect();
+        runs.sort_by_key(|run| (run.from, run.partition));
+        if runs.is_empty() {
+            return Ok(None);
+        }
+        let run = runs.swap_remove(self.draw(runs.len()).unwrap_or_default());
+        self.latest = Some((run.partition, run.from));
         self.positions.insert(run.partition, run.next);
         Ok(Some(Incoming::Run(run)))
     }
@@ -228,6 +315,10 @@ impl Stream for MemoryStream {
 
     fn released(&mut self, partitions: &[Partition]) {
         self.positions.retain(|partition, _| !partitions.contains(partition));
+        if !partitions.is_empty() {
+            (self.meanwhile)(partitions);
+            self.notices.push_back(Incoming::Assigned(partitions.to_vec()));
+        }
     }
 
     fn begin(&mut self) -> Result<(), StreamError> {
@@ -253,6 +344,9 @@ impl Stream for MemoryStream {
 
     fn commit(&mut self, consumed: &[(Partition, Offset)]) -> Result<(), StreamError> {
         self.operate(true, |stream| {
+            if let Some(partition) = stream.taken.first() {
+                return Err(StreamError::Abort(format!("partition {partition} has been taken from this instance")));
+            }
             let open = stream.transaction.take().ok_or_else(|| StreamError::Stop("there is no open transaction".into()))?;
             let mut contents = stream.log.contents();
             for (outlet, message) in open {
@@ -272,9 +366,9 @@ impl Stream for MemoryStream {
 
     fn restart(&mut self) -> Result<(), StreamError> {
         self.transaction = None;
-        let lost = std::mem::take(&mut self.positions).into_keys().collect();
-        self.notices = VecDeque::from([Incoming::Lost(lost)]);
-        self.assign();
+        self.taken.clear();
+        self.positions.clear();
+        self.notices = VecDeque::from([Incoming::Lost(self.partitions.clone()), Incoming::Assigned(self.partitions.clone())]);
         Ok(())
     }
 

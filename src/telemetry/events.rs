@@ -183,6 +183,7 @@ impl Restarted<'_> {
     /// Logs and counts it.
     pub fn emit(self) {
         m::RESTARTS.add(1);
+        m::PARTITIONS.set(0.0);
         warn!(reason = self.reason, "all state is restored from the log");
     }
 }
@@ -271,12 +272,14 @@ impl RecordsMissed {
 pub struct PartitionsAssigned<'a> {
     /// Which.
     pub partitions: &'a [Partition],
+    /// How many this instance has with that.
+    pub held: usize,
 }
 
 impl PartitionsAssigned<'_> {
     /// Logs and counts it.
     pub fn emit(self) {
-        rebalanced(self.partitions.len() as f64);
+        rebalanced(self.held);
         info!(partitions = %List(self.partitions), "partitions assigned");
     }
 }
@@ -286,12 +289,14 @@ impl PartitionsAssigned<'_> {
 pub struct PartitionsRevoked<'a> {
     /// Which.
     pub partitions: &'a [Partition],
+    /// How many this instance has with that.
+    pub held: usize,
 }
 
 impl PartitionsRevoked<'_> {
     /// Logs and counts it.
     pub fn emit(self) {
-        rebalanced(-(self.partitions.len() as f64));
+        rebalanced(self.held);
         info!(partitions = %List(self.partitions), "partitions revoked");
     }
 }
@@ -301,12 +306,14 @@ impl PartitionsRevoked<'_> {
 pub struct PartitionsLost<'a> {
     /// Which.
     pub partitions: &'a [Partition],
+    /// How many this instance has with that.
+    pub held: usize,
 }
 
 impl PartitionsLost<'_> {
     /// Logs and counts it.
     pub fn emit(self) {
-        rebalanced(-(self.partitions.len() as f64));
+        rebalanced(self.held);
         warn!(partitions = %List(self.partitions), "partitions lost");
     }
 }
@@ -326,9 +333,9 @@ impl LagMeasured {
     }
 }
 
-fn rebalanced(change: f64) {
+fn rebalanced(held: usize) {
     m::REBALANCES.add(1);
-    m::PARTITIONS.change(change);
+    m::PARTITIONS.set(held as f64);
 }
 
 /// Partitions as people write them.
@@ -487,20 +494,27 @@ mod tests {
     #[test]
     fn partitions_that_come_and_go() {
         let partitions = [Partition(0), Partition(3)];
-        let (assigned, revoked) =
-            (PartitionsAssigned { partitions: &partitions }, PartitionsRevoked { partitions: &partitions[1..] });
-        let lost = PartitionsLost { partitions: &partitions };
-        let samples = ["surprisal_assigned_partitions 2", "surprisal_rebalances_total 1"];
+        let (assigned, revoked) = (
+            PartitionsAssigned { partitions: &partitions, held: 3 },
+            PartitionsRevoked { partitions: &partitions[1..], held: 2 },
+        );
+        let lost = PartitionsLost { partitions: &partitions, held: 1 };
+        let samples = ["surprisal_assigned_partitions 3", "surprisal_rebalances_total 1"];
         check(|| assigned.emit(), "INFO", "partitions assigned", ("partitions", "0, 3".into()), &samples);
-        let samples = ["surprisal_assigned_partitions -1", "surprisal_rebalances_total 1"];
+        let samples = ["surprisal_assigned_partitions 2", "surprisal_rebalances_total 1"];
         check(|| revoked.emit(), "INFO", "partitions revoked", ("partitions", "3".into()), &samples);
-        let samples = ["surprisal_assigned_partitions -2", "surprisal_rebalances_total 1"];
+        let samples = ["surprisal_assigned_partitions 1", "surprisal_rebalances_total 1"];
         check(|| lost.emit(), "WARN", "partitions lost", ("partitions", "0, 3".into()), &samples);
         let (_, changed) = traces(|| {
             assigned.emit();
             revoked.emit();
         });
-        assert_eq!(changed, ["surprisal_assigned_partitions 1", "surprisal_rebalances_total 2"]);
+        assert_eq!(changed, ["surprisal_assigned_partitions 2", "surprisal_rebalances_total 2"]);
+        let (_, changed) = traces(|| {
+            assigned.emit();
+            Restarted { reason: "fenced" }.emit();
+        });
+        assert_eq!(changed, ["surprisal_rebalances_total 1", "surprisal_restarts_total 1"], "after a restart it has none");
         check(
             || SnapshotRestored { partition: Partition(3), covers_to: Offset(40), relearn: 2 }.emit(),
             "INFO",

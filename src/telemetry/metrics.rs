@@ -166,11 +166,6 @@ impl Metric {
         metrics::gauge!(self.name).set(value);
     }
 
-    /// Moves a gauge up or down.
-    pub(super) fn change(self, by: f64) {
-        metrics::gauge!(self.name).increment(by);
-    }
-
     /// Puts a duration into a histogram.
     pub(super) fn observe(self, duration: Duration) {
         metrics::histogram!(self.name).record(duration.as_secs_f64());

@@ -176,9 +176,11 @@ impl Copier {
         self.stream.restart().unwrap();
     }
 
-    /// Aborts and goes back to what was committed.
+    /// Aborts and goes back to what was committed. Of a transaction that the brokers have given up meanwhile, only the log knows.
     pub fn rewind(&mut self) {
-        self.stream.abort().unwrap();
+        if let Err(StreamError::Restore(_)) = self.stream.abort() {
+            return self.restart();
+        }
         let from: Vec<_> = self.next.iter().map(|(partition, offset)| (*partition, *offset)).collect();
         self.stream.resume(&from).unwrap();
     }

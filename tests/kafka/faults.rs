@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rdkafka::mocking::{MockCluster, MockCoordinator};
 use surprisal::record::Partition;
 use surprisal::stream::kafka::{KafkaStream, Settings};
 use surprisal::stream::{Incoming, Outlet, Stream, StreamError};
 
-use crate::copier::{Copier, LIMIT, Numbers, WAIT, committed, expect_each_once, fill, settings};
+use crate::copier::{Copier, LIMIT, Numbers, WAIT, committed, expect_each_once, fill, produce, settings};
 use crate::support::broker::Broker;
 use crate::support::topics::create_topic;
 
@@ -70,6 +71,36 @@ fn a_broker_that_goes_away_and_comes_back_is_waited_for() {
         }
     }
     expect_each_once(&committed(broker.bootstrap(), "outage.scores", 1), 1, 3_000);
+}
+
+/// The client itself would wait for a coordinator that is away, whatever the time-out.
+#[test]
+fn a_coordinator_that_is_gone_does_not_hold_a_commit_up_for_ever() {
+    let cluster = MockCluster::new(2).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    for topic in ["gone", "gone.scores", "gone.posterior", "gone.dead"] {
+        cluster.create_topic(topic, 1, 1).unwrap();
+        cluster.partition_leader(topic, 0, Some(1)).unwrap();
+    }
+    let mut settings = settings(&brokers, "gone", "a");
+    settings.transaction_timeout = Duration::from_secs(2);
+    settings.check_posterior = false;
+    cluster.coordinator(MockCoordinator::Transaction(settings.transactional_id()), 1).unwrap();
+    cluster.coordinator(MockCoordinator::Group("gone".into()), 2).unwrap();
+    produce(&brokers, "gone", 1, 0..3_000);
+    let mut copier = Copier::connect(settings);
+    let run = copier.run();
+    copier.send(&run);
+    copier.commit(&run).unwrap();
+    let run = copier.run();
+    copier.send(&run);
+    cluster.broker_down(2).unwrap();
+    let asked = Instant::now();
+    let refused = copier.commit(&run).unwrap_err();
+    assert!(matches!(refused, StreamError::Abort(_) | StreamError::Restore(_)), "{refused}");
+    assert!(asked.elapsed() < Duration::from_secs(8), "after {:?}", asked.elapsed());
+    cluster.broker_up(2).unwrap();
+    drop(copier);
 }
 
 #[test]

@@ -203,15 +203,24 @@ pub fn snapshots(brokers: &str, topic: &str) -> BTreeMap<i32, Snapshot> {
     snapshots
 }
 
+/// In what two snapshots differ, bit for bit in their tensors, if they do.
+pub fn difference(left: &Snapshot, right: &Snapshot) -> Option<String> {
+    let extent = |snapshot: &Snapshot| (snapshot.covers_to, snapshot.events, snapshot.step);
+    if extent(left) != extent(right) {
+        return Some(format!("offset, events, step: {:?} and {:?}", extent(left), extent(right)));
+    }
+    for (left, right) in left.tensors.iter().zip(&right.tensors) {
+        if let (Data::F64(left_data), Data::F64(right_data)) = (&left.data, &right.data)
+            && let Some(at) = left_data.iter().zip(right_data).position(|(left, right)| left.to_bits() != right.to_bits())
+        {
+            return Some(format!("element {at} of tensor `{}`: {:e} and {:e}", left.name, left_data[at], right_data[at]));
+        }
+    }
+    (left != right).then(|| format!("{left:?} and {right:?}"))
+}
+
 /// Asserts that two snapshots say the same, bit for bit in their tensors.
 #[track_caller]
 pub fn assert_same(left: &Snapshot, right: &Snapshot) {
-    assert_eq!((left.covers_to, left.events, left.step), (right.covers_to, right.events, right.step));
-    for (left, right) in left.tensors.iter().zip(&right.tensors) {
-        if let (Data::F64(left_data), Data::F64(right_data)) = (&left.data, &right.data) {
-            let differs = left_data.iter().zip(right_data).position(|(left, right)| left.to_bits() != right.to_bits());
-            assert_eq!(differs, None, "element of tensor `{}`", left.name);
-        }
-    }
-    assert_eq!(left, right);
+    assert_eq!(difference(left, right), None);
 }

@@ -6,16 +6,17 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod chaos;
 mod commands;
 mod denied;
 mod events;
 mod faults;
 mod forget;
 mod group;
+#[allow(dead_code, reason = "shared with tests/chaos")]
 mod log;
 mod plain;
 mod poison;
+#[allow(dead_code, reason = "shared with tests/chaos")]
 mod process;
 mod refusals;
 mod restart;

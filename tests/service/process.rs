@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -61,7 +62,12 @@ impl Process {
 
     /// Starts the service.
     pub fn run(config: &Path) -> Self {
-        Self::start(&["run", "--log-format", "json", "--config", text(config)], &[])
+        Self::run_with(config, &[])
+    }
+
+    /// Starts the service with `variables` in its environment.
+    pub fn run_with(config: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::start(&["run", "--log-format", "json", "--config", text(config)], variables)
     }
 
     pub fn id(&self) -> u32 {
@@ -83,7 +89,7 @@ impl Process {
     }
 
     /// The lines of a log in JSON. The last may be half written.
-    fn log(&self) -> Vec<Value> {
+    pub fn log(&self) -> Vec<Value> {
         self.stderr().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
@@ -146,9 +152,18 @@ impl Process {
 
     /// The exit status, if the process has ended.
     pub fn ended(&mut self) -> Option<i32> {
-        let status = self.child.try_wait().unwrap()?.code();
+        let status = self.child.try_wait().unwrap()?;
+        let status = status.code().or(status.signal().map(|signal| -signal));
         self.ended = self.ended.or(status);
         self.ended
+    }
+
+    /// Whether the process has ended by `abort`, as it does at a failpoint.
+    pub fn aborted(&mut self) -> bool {
+        const SIGABRT: i32 = 6;
+        let aborted = self.child.try_wait().unwrap().is_some_and(|status| status.signal() == Some(SIGABRT));
+        self.ended = self.ended.or(aborted.then_some(-SIGABRT));
+        aborted
     }
 
     /// Sends SIGKILL and waits for the end.

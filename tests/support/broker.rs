@@ -1,4 +1,4 @@
-//! A real Kafka broker for tests: Apache Kafka from its jars, one KRaft node on loopback, one data directory.
+//! A real Kafka broker for tests: Apache Kafka from its jars, a KRaft node on loopback with a data directory of its own.
 //!
 //! Owns the jars (fetched once into the target directory), the Java process, its ports and its data. Creates no topics and
 //! speaks to Kafka only to learn whether it answers: everything else is the tests' own client's work.
@@ -14,6 +14,10 @@
 //! broker.restart(); // the same port, the same data
 //! ```
 
+#[path = "cluster.rs"]
+mod cluster;
+
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -70,7 +74,7 @@ const JAVA_OPTIONS: [&str; 6] =
 const SERVER_SETTINGS: &str = "\
 process.roles=broker,controller
 node.id=1
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 # One node: nothing is replicated, and internal topics are small, so that they are created and loaded at once.
@@ -124,8 +128,17 @@ pub struct Broker {
     jars: PathBuf,
     home: TempDir,
     bootstrap: String,
-    port: u16,
+    ports: Ports,
     running: Option<Child>,
+}
+
+/// The ports of a broker, on loopback.
+#[derive(Clone, Copy)]
+struct Ports {
+    broker: u16,
+    controller: u16,
+    /// Of a second listener, and which port it tells clients to come to.
+    proxied: Option<(u16, u16)>,
 }
 
 /// Why a broker isn't up.
@@ -156,12 +169,24 @@ impl Broker {
     /// As [`Broker::start`], with `settings` of `server.properties` added to or in place of the usual ones.
     #[track_caller]
     pub fn start_with(settings: &[(&str, &str)]) -> Broker {
+        Broker::start_at(settings, None)
+    }
+
+    /// Starts a broker with a second listener, whose clients are told to come to the port `advertised`: someone in between is
+    /// to send them on to [`proxied`](Self::proxied).
+    #[track_caller]
+    pub fn start_behind(advertised: u16) -> Broker {
+        Broker::start_at(&[], Some(advertised))
+    }
+
+    #[track_caller]
+    fn start_at(settings: &[(&str, &str)], advertised: Option<u16>) -> Broker {
         let jars = match kafka_jars() {
             Ok(jars) => jars,
             Err(message) => panic!("{message}"), // here, so that it names the caller's line
         };
         for _ in 0..PORT_ATTEMPTS {
-            match Broker::try_start(&jars, settings) {
+            match Broker::try_start(&jars, settings, advertised) {
                 Ok(broker) => return broker,
                 Err(StartError::PortTaken) => {}
                 Err(StartError::Failed(message)) => panic!("{message}"),
@@ -173,6 +198,11 @@ impl Broker {
     /// Where clients connect: a value for `bootstrap.servers`.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// The port of the second listener.
+    pub fn proxied(&self) -> u16 {
+        self.ports.proxied.expect("a broker that was started behind something").0
     }
 
     /// Shuts the broker down in good order (SIGTERM), or kills it if that takes more than [`STOP_LIMIT`].
@@ -193,6 +223,12 @@ impl Broker {
     #[track_caller]
     pub fn restart(&mut self) {
         self.stop();
+        self.revive();
+    }
+
+    /// Starts the broker, which is down, again: the same port, the same data.
+    #[track_caller]
+    pub fn revive(&mut self) {
         for _ in 0..PORT_ATTEMPTS {
             match self.launch() {
                 Ok(()) => return,
@@ -200,36 +236,48 @@ impl Broker {
                 Err(StartError::Failed(message)) => panic!("{message}"),
             }
         }
-        panic!("port {} was taken while Kafka was down", self.port)
+        panic!("port {} was taken while Kafka was down", self.ports.broker)
     }
 
-    fn try_start(jars: &Path, settings: &[(&str, &str)]) -> Result<Broker, StartError> {
+    fn try_start(jars: &Path, settings: &[(&str, &str)], advertised: Option<u16>) -> Result<Broker, StartError> {
+        let ports = Ports::free(advertised).map_err(failed("find free ports"))?;
+        let quorum = format!("controller.quorum.bootstrap.servers=127.0.0.1:{}", ports.controller);
+        let mut broker = Broker::make(jars, ports, &quorum, settings)?;
+        broker.format(&["--standalone"])?;
+        broker.launch()?;
+        Ok(broker)
+    }
+
+    /// Writes what a broker is started with.
+    fn make(jars: &Path, ports: Ports, quorum: &str, settings: &[(&str, &str)]) -> Result<Broker, StartError> {
         let home = tempfile::Builder::new().prefix("kafka-").tempdir().map_err(failed("make a directory for Kafka"))?;
-        let [port, controller_port] = free_ports().map_err(failed("find free ports"))?;
+        let Ports { broker: port, controller, proxied } = ports;
+        let listener = |port| format!(",PROXIED://127.0.0.1:{port}");
+        let (listening, advertised) = proxied.map_or_else(Default::default, |(at, told)| (listener(at), listener(told)));
         let mut properties = format!(
             "{SERVER_SETTINGS}\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
-             controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listening}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertised}\n\
+             {quorum}\n\
              log.dirs={}\n",
             home.path().join("data").display()
         );
         for (name, value) in settings {
             properties += &format!("{name}={value}\n"); // the later of two lines counts
         }
-        let mut broker = Broker { jars: jars.to_owned(), home, bootstrap: format!("127.0.0.1:{port}"), port, running: None };
+        let broker = Broker { jars: jars.to_owned(), home, bootstrap: format!("127.0.0.1:{port}"), ports, running: None };
         fs::write(broker.properties(), properties).map_err(failed("write server.properties"))?;
         fs::write(broker.log_settings(), LOG_SETTINGS).map_err(failed("write log4j2.properties"))?;
-        broker.format()?;
-        broker.launch()?;
         Ok(broker)
     }
 
     /// Writes the metadata that an empty data directory needs, with Kafka's own tool.
-    fn format(&self) -> Result<(), StartError> {
+    fn format(&self, quorum: &[&str]) -> Result<(), StartError> {
         let output = Command::new("java")
             .args(self.java_arguments("kafka.tools.StorageTool"))
-            .args(["format", "--standalone", "--cluster-id", "AAAAAAAAAAAAAAAAAAAAAQ", "--config"])
+            .args(["format", "--cluster-id", "AAAAAAAAAAAAAAAAAAAAAQ"])
+            .args(quorum)
+            .arg("--config")
             .arg(self.properties())
             .output()
             .map_err(|error| StartError::Failed(not_run("java", &error)))?;
@@ -240,8 +288,14 @@ impl Broker {
         Err(StartError::Failed(format!("Kafka's storage tool failed ({}):\n{said}", output.status)))
     }
 
-    /// Runs Kafka under the watchdog until it answers.
+    /// Runs Kafka until it answers.
     fn launch(&mut self) -> Result<(), StartError> {
+        self.spawn()?;
+        self.await_answer()
+    }
+
+    /// Runs Kafka under the watchdog.
+    fn spawn(&mut self) -> Result<(), StartError> {
         let log = File::create(self.log()).map_err(failed("write Kafka's log"))?;
         let log_for_errors = log.try_clone().map_err(failed("write Kafka's log"))?;
         let watchdog = Command::new("sh")
@@ -257,7 +311,10 @@ impl Broker {
             .spawn()
             .map_err(|error| StartError::Failed(not_run("sh", &error)))?;
         self.running = Some(watchdog);
+        Ok(())
+    }
 
+    fn await_answer(&mut self) -> Result<(), StartError> {
         let deadline = Instant::now() + START_LIMIT;
         loop {
             let log = fs::read(self.log()).map_err(failed("read Kafka's log"))?;
@@ -269,7 +326,7 @@ impl Broker {
                     false => StartError::Failed(format!("Kafka ended while starting ({status}); {}", tail(&log))),
                 });
             }
-            if log.contains(STARTED) && answers(self.port) {
+            if log.contains(STARTED) && answers(self.ports.broker) {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -388,11 +445,26 @@ fn pom_xml() -> String {
     )
 }
 
-/// Two ports that were free a moment ago.
-fn free_ports() -> io::Result<[u16; 2]> {
-    let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let second = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok([first.local_addr()?.port(), second.local_addr()?.port()])
+impl Ports {
+    /// Ports that were free a moment ago.
+    fn free(advertised: Option<u16>) -> io::Result<Self> {
+        let held = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+        let [broker, controller, proxied] = held.each_ref().map(|held| match held {
+            Ok(listener) => listener.local_addr().map(|address| address.port()),
+            Err(error) => Err(error.kind().into()),
+        });
+        let proxied = proxied?;
+        Ok(Self { broker: broker?, controller: controller?, proxied: advertised.map(|advertised| (proxied, advertised)) })
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PortTaken => f.write_str("a port for Kafka was taken between its choice and its use"),
+            Self::Failed(message) => f.write_str(message),
+        }
+    }
 }
 
 /// Whether a Kafka broker on `port` answers the request that every client sends first.

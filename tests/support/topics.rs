@@ -10,12 +10,12 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
 use surprisal::codec::wire::proto;
 
-/// Creates a topic, which must not exist.
+/// Creates a topic, which must not exist, with as many copies as the brokers make by default.
 pub fn create_topic(brokers: &str, name: &str, partitions: i32, properties: &[(&str, &str)]) {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
     let topic = properties
         .iter()
-        .fold(NewTopic::new(name, partitions, TopicReplication::Fixed(1)), |topic, (key, value)| topic.set(key, value));
+        .fold(NewTopic::new(name, partitions, TopicReplication::Fixed(-1)), |topic, (key, value)| topic.set(key, value));
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
     for created in block_on(admin.create_topics([&topic], &options)).unwrap() {
         created.unwrap();

@@ -23,9 +23,11 @@ impl Remedy {
     /// Of an error of a transactional call.
     ///
     /// The client's own flags decide, but for errors of rights and configuration: it calls some of them abortable, and
-    /// aborting would only meet them again.
+    /// aborting would only meet them again. A static member that slept through its session finds itself fenced by the one that it
+    /// has become since; if there is another process of its name, the consumer hears of that as well.
     pub(super) fn of(error: &KafkaError) -> Self {
         match error.rdkafka_error_code() {
+            Some(Code::FencedInstanceId) => Self::Abort,
             Some(code) if needs_a_person(code) => Self::Stop,
             Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) => Self::Restore,
             _ => match error {

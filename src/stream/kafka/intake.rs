@@ -22,6 +22,7 @@ use super::fault;
 use super::handover::{Epoch, Handover, Room};
 use super::settings::Settings;
 use crate::codec::{Decode, Fault, timestamp};
+use crate::failpoint;
 use crate::record::{Dead, Head, Offset, Partition, Reason, Run};
 use crate::stream::StreamError;
 use crate::telemetry::events::RunDecoded;
@@ -298,29 +299,29 @@ impl Reading {
         }
     }
 
-    /// Sets partitions to where they are to be read, and lets them go. One whose fetcher isn't ready is tried again.
+    /// Lets partitions go and sets them to where they are to be read. One whose fetcher isn't ready is tried again.
+    ///
+    /// In this order: a seek wakes the client's thread that fetches, and letting go doesn't, which may then sleep for a second. What is
+    /// fetched from elsewhere in between is dropped, as its tap isn't ready.
     fn seek(&mut self) {
         if self.seeks.is_empty() {
             return;
         }
         let targets = self.seeks.iter().filter_map(|(of, _)| self.taps.get(of).map(|tap| (*of, KafkaOffset::Offset(tap.next.0))));
-        let sought = list(&self.topic, targets).and_then(|list| self.consumer.seek_partitions(list, Duration::from_secs(1)));
-        let ready: Vec<Partition> = match &sought {
-            Ok(list) => list.elements().iter().filter(|of| of.error().is_ok()).map(|of| Partition(of.partition())).collect(),
-            Err(_) => Vec::new(),
-        };
-        let resumed =
-            list(&self.topic, ready.iter().map(|of| (*of, KafkaOffset::Invalid))).and_then(|list| self.consumer.resume(&list));
-        match resumed {
-            Ok(()) => {
-                for partition in &ready {
-                    if let Some(tap) = self.taps.get_mut(partition) {
-                        tap.ready = true;
-                    }
+        let sought = list(&self.topic, targets).and_then(|list| {
+            self.consumer.resume(&list)?;
+            self.consumer.seek_partitions(list, Duration::from_secs(1))
+        });
+        match sought {
+            Ok(list) => {
+                for of in list.elements().iter().filter(|of| of.error().is_ok()) {
+                    let partition = Partition(of.partition());
+                    self.seeks.retain(|(waiting, _)| *waiting != partition);
+                    self.taps.entry(partition).and_modify(|tap| tap.ready = true);
                 }
-                self.seeks.retain(|(of, _)| !ready.contains(of));
+                failpoint::reach("sought");
             }
-            Err(error) => tracing::warn!("partitions can't be resumed yet: {error}"),
+            Err(error) => tracing::debug!("partitions can't be set to their offsets yet: {error}"),
         }
         if let Some((partition, _)) = self.seeks.iter().find(|(_, deadline)| *deadline < Instant::now()) {
             let text = format!("partition {partition} can't be read from its offset: no answer within {SEEK_LIMIT:?}");

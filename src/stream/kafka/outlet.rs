@@ -2,7 +2,7 @@
 //!
 //! Owns transactions and their deadlines. Whether the partitions are still this instance's is for the caller to check.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,15 @@ use rdkafka::{ClientContext, TopicPartitionList};
 use super::client::{self, Complaints};
 use super::fault::{self, Remedy};
 use super::settings::Settings;
+use crate::failpoint;
 use crate::stream::StreamError;
 
 /// How often the end of deliveries is looked for.
 const DELIVERY_POLL: Duration = Duration::from_micros(200);
 /// How long to wait before an unfinished call is repeated.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// How long after its time-out a call is known to hang.
+const OVERDUE: Duration = Duration::from_secs(1);
 
 /// Keeps the first delivery that failed: the transaction's own error says less.
 #[derive(Debug)]
@@ -65,6 +68,7 @@ impl Deliveries {
 pub(super) struct Outlet {
     producer: ThreadedProducer<Deliveries>,
     transactional_id: String,
+    transaction_timeout: Duration,
     /// How long a call is repeated before its outcome counts as unknown.
     limit: Duration,
 }
@@ -78,6 +82,7 @@ impl Outlet {
         let outlet = Self {
             producer,
             transactional_id: settings.transactional_id(),
+            transaction_timeout: settings.transaction_timeout,
             limit: settings.transaction_timeout + Duration::from_secs(5),
         };
         outlet.repeat("transactions can't be set up", Instant::now() + outlet.limit, |left| {
@@ -128,16 +133,42 @@ impl Outlet {
     }
 
     /// Commits the open transaction, with `offsets` of the consumer group.
-    pub(super) fn commit(&self, offsets: &TopicPartitionList, group: &ConsumerGroupMetadata) -> Result<(), StreamError> {
+    pub(super) fn commit(self: &Arc<Self>, offsets: TopicPartitionList, group: ConsumerGroupMetadata) -> Result<(), StreamError> {
         let deadline = Instant::now() + self.limit;
         // Both calls below would wait for deliveries, but in steps of 100 ms.
         self.await_deliveries(deadline)?;
+        failpoint::reach("flushed");
         if offsets.count() > 0 {
-            self.repeat("offsets can't be sent", deadline, |left| {
-                self.producer.send_offsets_to_transaction(offsets, group, left)
-            })?;
+            self.send_offsets(offsets, group, deadline)?;
         }
+        failpoint::reach("offsets_sent");
         self.repeat("the commit failed", deadline, |left| self.producer.commit_transaction(left))
+    }
+
+    /// Sends offsets from a thread of their own, which is left behind if it hangs: a client whose group coordinator is gone from the
+    /// cluster may wait for it for ever, whatever the time-out (librdkafka 2.12, issues 5456 and 5511).
+    fn send_offsets(
+        self: &Arc<Self>,
+        offsets: TopicPartitionList,
+        group: ConsumerGroupMetadata,
+        deadline: Instant,
+    ) -> Result<(), StreamError> {
+        let what = "offsets can't be sent";
+        let (outlet, (told, heard)) = (Arc::clone(self), mpsc::channel());
+        let send = move || {
+            let sent = outlet.repeat(what, deadline, |left| outlet.producer.send_offsets_to_transaction(&offsets, &group, left));
+            told.send(sent).ok(); // nobody listens any more if it has hung
+        };
+        thread::Builder::new()
+            .name("kafka-offsets".into())
+            .spawn(send)
+            .map_err(|error| StreamError::Restore(format!("{what}: no thread for it: {error}")))?;
+        let limit = self.transaction_timeout + OVERDUE;
+        heard.recv_timeout(limit).unwrap_or_else(|_| {
+            Err(StreamError::Restore(format!(
+                "{what}: the client hasn't come back within {limit:?}, as if its coordinator were gone"
+            )))
+        })
     }
 
     /// Aborts the open transaction.

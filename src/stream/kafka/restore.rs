@@ -15,6 +15,7 @@ use super::client::{Complaints, Plain};
 use super::fault;
 use super::settings::Settings;
 use crate::codec::wire::{Assembler, WireError, parse_chunk_place, parse_snapshot_key};
+use crate::failpoint;
 use crate::record::{Offset, Partition};
 use crate::stream::StreamError;
 
@@ -43,6 +44,9 @@ impl Snapshots {
         let deadline = Instant::now() + limit;
         let (low, high) = ends.of(&self.topic, Partition(0), limit)?;
         if !self.reading {
+            // A client that doesn't know the topic yet when it is assigned may ask for it a second later only.
+            let known = self.consumer.fetch_metadata(Some(&self.topic), deadline.saturating_duration_since(Instant::now()));
+            known.map_err(|error| asking(&format!("who leads `{}`", self.topic), &error, self.complaints()))?;
             let mut list = TopicPartitionList::new();
             // An explicit offset: looking one up makes a fresh consumer wait for half a second.
             let assigned =
@@ -52,7 +56,9 @@ impl Snapshots {
         }
         // The position passes transaction markers and aborted records, which no message tells of. In an empty topic there is none.
         while high > low && self.position().is_none_or(|position| position < high) {
-            self.poll_once(WAIT)?;
+            if self.poll_once(WAIT)? {
+                failpoint::reach("chunk_read");
+            }
             if Instant::now() > deadline {
                 return Err(StreamError::Restore(format!(
                     "`{}` can't be read up to offset {high} within {limit:?}: at {}{}",

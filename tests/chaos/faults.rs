@@ -1,0 +1,7 @@
+//! The faults.
+
+pub mod answers;
+pub mod brokers;
+pub mod group;
+pub mod process;
+pub mod snapshots;

@@ -1,0 +1,125 @@
+//! The verdict: what is committed in the end against what came, and against a run that nothing has disturbed.
+
+use std::path::Path;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use surprisal::calibration::Calibrator;
+use surprisal::codec::wire::{self, Format, Snapshot};
+
+use crate::feed::is_event;
+use crate::log::{Message, committed, dead_letters, difference, snapshots};
+use crate::process::{LIMIT, Process, eventually};
+use crate::table::Row;
+use crate::watch::Seen;
+
+/// A fault that has been played. The events' topic, its group and the topics of results have the same name.
+pub struct Case<'a> {
+    pub brokers: &'a str,
+    pub name: &'a str,
+    pub partitions: i32,
+    /// Records, dealt to the partitions in turn.
+    pub sent: u64,
+}
+
+impl Case<'_> {
+    /// Partition and offset of each record that `wanted` approves of, by its number.
+    fn places(&self, wanted: impl Fn(u64) -> bool) -> Vec<(i32, i64)> {
+        let mut places: Vec<_> = (0..self.sent).filter(|number| wanted(*number)).map(|number| self.place(number)).collect();
+        places.sort_unstable();
+        places
+    }
+
+    fn place(&self, number: u64) -> (i32, i64) {
+        let partitions = self.partitions as u64;
+        ((number % partitions) as i32, (number / partitions) as i64)
+    }
+
+    /// How many of the records are events.
+    pub fn events(&self) -> usize {
+        (0..self.sent).filter(|number| is_event(*number)).count()
+    }
+
+    fn topic(&self, of: &str) -> String {
+        format!("{}.{of}", self.name)
+    }
+
+    fn scores(&self) -> Vec<Message> {
+        committed(self.brokers, &self.topic("scores"))
+    }
+
+    /// Counts events without a score and with more than one, the other records' dead letters alike, and holds what the reader saw
+    /// and what the group has committed against what there is.
+    pub fn count(&self, seen: &Seen, row: &mut Row) {
+        row.events = self.events();
+        let decode = |message: Message| {
+            let scored = wire::decode_score(&message.payload.expect("a score"), Format::Json).expect("a score");
+            (scored.partition.0, scored.head.offset.0)
+        };
+        let scores: Vec<_> = self.scores().into_iter().map(decode).collect();
+        for (partition, sights) in &seen.scores {
+            let stand = scores.iter().filter(|(of, _)| of == partition).map(|(_, offset)| *offset);
+            if !stand.eq(sights.iter().map(|sight| sight.offset)) {
+                row.complaints.push(format!("partition {partition}: what the reader saw no longer stands"));
+            }
+        }
+        let letters = dead_letters(self.brokers, &self.topic("dead"));
+        let letters: Vec<_> = letters.iter().map(|letter| (letter.partition.0, letter.dead.head.offset.0)).collect();
+        for (mut found, expected) in [(scores, self.places(is_event)), (letters, self.places(|number| !is_event(number)))] {
+            found.sort_unstable();
+            let all = found.len();
+            found.dedup();
+            row.doubled += all - found.len();
+            row.lost += expected.iter().filter(|place| found.binary_search(place).is_err()).count();
+            let strange = found.iter().find(|place| expected.binary_search(place).is_err());
+            row.complaints
+                .extend(strange.map(|place| format!("something is said about {place:?}, of which there is nothing to say")));
+        }
+        for partition in 0..self.partitions {
+            let end = self.places(|_| true).iter().filter(|(of, _)| *of == partition).count() as i64;
+            let found = self.committed_offset(partition);
+            if found != end {
+                row.complaints.push(format!("partition {partition}: the group has committed {found} of {end}"));
+            }
+        }
+    }
+
+    fn committed_offset(&self, partition: i32) -> i64 {
+        let client: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", self.brokers).set("group.id", self.name).create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition(self.name, partition);
+        let list = client.committed_offsets(list, LIMIT).unwrap();
+        match list.elements()[0].offset() {
+            Offset::Offset(offset) => offset,
+            _ => 0,
+        }
+    }
+
+    /// Has the same events scored and learnt once more, by a group `calm` with nothing to disturb it, and compares, bit by bit. Where
+    /// `is_one` is false, scores and the surprisals kept in snapshots may differ.
+    pub fn compare(&self, config: &Path, calm: &str, is_one: bool, row: &mut Row) {
+        let mut undisturbed = Process::run(config);
+        undisturbed.await_ready();
+        let events = self.events() as f64;
+        eventually("the undisturbed run is through", || (undisturbed.metric("surprisal_events_total") >= events).then_some(()));
+        undisturbed.stop();
+        let calm = Case { name: calm, ..*self };
+        let [expected, found] = [&calm, self].map(|case| snapshots(case.brokers, &case.topic("posterior")));
+        let kept = |snapshot: &Snapshot| match is_one {
+            true => snapshot.clone(),
+            false => Snapshot { calibrator: Calibrator::default(), ..snapshot.clone() },
+        };
+        let mut differs = (!expected.keys().eq(found.keys())).then(|| "which partitions have snapshots".to_owned());
+        for (left, right) in expected.values().zip(found.values()) {
+            differs = differs.or_else(|| difference(&kept(left), &kept(right)));
+        }
+        if is_one {
+            let [expected, found] = [calm.scores(), self.scores()];
+            let same = expected.iter().map(|message| &message.payload).eq(found.iter().map(|message| &message.payload));
+            differs = differs.or_else(|| (!same).then(|| "scores".into()));
+        }
+        row.equal = if differs.is_none() { "equal" } else { "DIFFERS" };
+        row.complaints.extend(differs.map(|what| format!("unlike in an undisturbed run: {what}")));
+    }
+}
