@@ -59,6 +59,6 @@ def real(program, folder, most):
                 later = {peer: scores[TAUGHT:] for peer, scores in peers.items()}
                 print(f"{name:<18}{model:<13}{batch:>4}", end="")
                 print(*(f"{peer:>12} {s.mean():>9.3f} |{np.median(s):>8.3f}" for peer, s in later.items()), flush=True)
-                quality = {peer: {"mean": s.mean(), "median": np.median(s)} for peer, s in later.items()}
+                quality = {peer: {"mean": float(s.mean()), "median": float(np.median(s))} for peer, s in later.items()}
                 results.append({"set": name, "rows": len(rows), "model": model, "batch": batch} | quality)
     return results

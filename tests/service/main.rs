@@ -14,6 +14,7 @@ mod forget;
 mod group;
 #[allow(dead_code, reason = "shared with tests/chaos")]
 mod log;
+mod models;
 mod plain;
 mod poison;
 #[allow(dead_code, reason = "shared with tests/chaos")]

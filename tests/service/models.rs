@@ -1,0 +1,75 @@
+//! Every kind of model as a service: killed and started again it gives the very scores and snapshot of a run that was not.
+
+use serde_json::Value;
+use surprisal::codec::wire::Format;
+
+use crate::events::batch;
+use crate::log::{Follower, assert_same, produce, scores, snapshots};
+use crate::process::{Process, text};
+use crate::setup::Setup;
+
+const EVENTS: u64 = 900;
+
+const KINDS: [(&str, &str); 6] = [
+    ("linear", "kind = \"linear_regression\"\ntarget = \"amount\"\n"),
+    ("logistic", "kind = \"logistic_regression\"\ntarget = \"paid\"\n"),
+    ("poisson", "kind = \"poisson_regression\"\ntarget = \"retries\"\nhalf_life_events = 500\n"),
+    ("softmax", "kind = \"softmax_regression\"\ntarget = \"user\"\n"),
+    ("network", "kind = \"neural_network\"\ntarget = \"amount\"\n"),
+    ("vae", "kind = \"vae\"\n"),
+];
+
+#[test]
+fn killed_models_of_every_kind_end_where_uninterrupted_ones_do() {
+    let setup = Setup::new("kinds", 1);
+    produce(setup.brokers, &setup.events, &batch(0..EVENTS, 1));
+    for (name, model_keys) in KINDS {
+        let wishes = |run: &str| {
+            let mut wishes = setup.wishes(&format!("kinds.{name}.{run}"));
+            (wishes.model, wishes.model_keys) = (name.into(), model_keys.into());
+            wishes
+        };
+        let (calm, mut wild) = (wishes("calm"), wishes("wild"));
+        wild.kafka =
+            "commit_interval_ms = 5\ncommit_max_events = 16\nsnapshot_interval_ms = 20\nsession_timeout_ms = 1500\n".into();
+        let mut reference = Process::run(&setup.config(&format!("{name}.calm"), &calm));
+        let config = setup.config(&format!("{name}.wild"), &wild);
+        let mut service = Process::run(&config);
+        let mut follower = Follower::open(setup.brokers, &wild.scores());
+        follower.until(250);
+        service.kill();
+        let mut service = Process::run(&config);
+        follower.until(EVENTS as usize);
+        service.stop();
+        Follower::open(setup.brokers, &calm.scores()).until(EVENTS as usize);
+        reference.stop();
+        let [expected, found] = [&calm, &wild].map(|wishes| scores(setup.brokers, &wishes.scores(), Format::Json));
+        assert_eq!(expected.len() as u64, EVENTS);
+        assert!(found == expected, "{name}: the scores are others");
+        let [expected, found] = [&calm, &wild].map(|wishes| snapshots(setup.brokers, &wishes.posterior()));
+        assert_same(&found[&0], &expected[&0]);
+        sampled(name, text(&config));
+    }
+}
+
+/// An autoencoder draws events that it could have read; of a regression no event can be drawn.
+fn sampled(name: &str, config: &str) {
+    let draw = |seed: &str| {
+        let mut process = Process::start(&["sample", "--config", config, "--count", "40", "--seed", seed], &[]);
+        (process.wait(), process.stdout(), process.stderr())
+    };
+    let (status, events, said) = draw("1");
+    if name != "vae" {
+        assert!(status == 1 && said.contains("has no events to draw from"), "{said}");
+        return;
+    }
+    assert_eq!(status, 0, "{said}");
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.len(), 40);
+    for event in &events {
+        assert!(event["request"]["latency_ms"].is_f64() && event["request"]["retries"].is_u64(), "{event}");
+        assert!(event["paid"].is_boolean() && event["request"]["user.id"].is_string(), "{event}");
+    }
+    assert_eq!(draw("1").1, draw("1").1);
+    assert_ne!(draw("1").1, draw("2").1);
+}
