@@ -2,6 +2,7 @@
 
 use crate::noise::Noise;
 
+mod calibration;
 pub mod draws;
 pub mod oracle;
 
