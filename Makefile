@@ -1,6 +1,6 @@
 # Every target installs or fetches what it needs, or stops with one line that says what to install.
 #   make demo    the main job, on an embedded broker, with real data      make test         all tests, against a real Kafka
-#   make chaos   exactly once under faults: a quarter of an hour; ARGS=--short takes a minute, and is part of make test
+#   make chaos   exactly once under faults: twenty minutes; ARGS=--short takes one, and is part of make test
 #   make bench   Criterion and end-to-end benchmarks                      make bench-peers  against Python peers
 #   make scoreboard DATA=dir   ranking quality on a folder of data sets   make lint         formatting and clippy
 #   make cuda    the build for NVIDIA GPUs, on any machine                make check-cuda   clippy on its code

@@ -21,9 +21,9 @@ use crate::inference::rule::Rule;
 use crate::models::{Block, Evidence, Learnt, Model, NotFinite, Progress, Surprisal};
 use crate::record::{Head, Offset, Partition, Run};
 
-pub use forget::subtract;
 use others::Others;
 
+pub use forget::subtract;
 pub use ready::{Ready, Refused, Taken};
 pub use site::{Forgotten, Means, Site};
 
@@ -287,7 +287,9 @@ impl<M: Model> Engine<M> {
     /// Takes in the site that another instance has committed. Sites of one's own partitions and older ones change nothing. The belief
     /// follows when it is next needed, or by [`settle`](Self::settle): many sites come between two runs of events.
     pub fn absorb(&mut self, partition: Partition, site: Site<M::Evidence>) -> Result<(), NotFinite> {
-        let newer = self.others.sites.get(&partition).is_none_or(|known| known.covers_to <= site.covers_to);
+        // What was forgotten only grows, and going back for it makes a later site cover less.
+        let age = |site: &Site<M::Evidence>| (site.forgotten.len(), site.covers_to);
+        let newer = self.others.sites.get(&partition).is_none_or(|known| age(known) < age(&site));
         if self.places.contains_key(&partition) || !newer {
             return Ok(());
         }
@@ -402,7 +404,7 @@ impl<M: Model> Engine<M> {
         scores
     }
 
-    /// Learns a block: λ_p ← γ λ_p + ∇_m E_q[ln p(block | θ)]. A block that would bring in a number that is not finite
+    /// Learns a block: `λ_p ← γⁿ λ_p + ∇_m E_q[ln p(block | θ)]`. A block that would bring in a number that is not finite
     /// is refused: the evidence stays as it was.
     fn learn(
         &mut self,

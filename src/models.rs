@@ -106,7 +106,7 @@ pub struct Progress {
     pub expected_log_likelihood: Option<f64>,
     /// Length of the step in the posterior's own metric, `√(Δμᵀ Λ Δμ)`.
     pub step_norm: Option<f64>,
-    /// Whether the step was cut to the greatest length allowed.
+    /// Whether a step was shortened: cut to the greatest length allowed, or until the bound did not fall.
     pub clipped: bool,
 }
 

@@ -212,8 +212,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             let site = match &known.snapshot {
                 Some(snapshot) => {
                     let (header, site) = read(self.engine.model(), &self.settings, snapshot)?;
-                    let chunks = snapshot.len().div_ceil(wire::MAX_CHUNK_BYTES);
-                    self.published.insert(*partition, Published { chunks, archive: header.archive });
+                    self.published.insert(*partition, Published::of(snapshot, header));
                     Some(site)
                 }
                 None => None,

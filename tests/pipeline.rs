@@ -323,7 +323,7 @@ fn such_lives_catch_offsets_committed_outside_the_transaction() {
         play(1, &lives, Alteration::Careless).map_or(true, |end| end.violation(&events(1)).is_some())
     });
     let caught = caught.count();
-    assert!(caught > 10, "{caught} of 200 such lives have caught it");
+    assert!(caught >= 5, "{caught} of 200 such lives have caught it");
 }
 
 #[test]

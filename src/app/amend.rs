@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::service::decoder;
-use super::{AppError, ModelOf, loop_settings, stream_settings};
+use super::{AppError, ModelOf, loop_settings, say, stream_settings};
 use crate::cli::{ForgetArgs, RollbackArgs, SnapshotName};
 use crate::config::Config;
 use crate::engine::Means;
@@ -70,10 +70,10 @@ fn amend(config: &Config, amendment: &Amendment, dry: bool, model_of: ModelOf<'_
     let amended = amender.amend(amendment, dry);
     stream.close();
     for amended in amended? {
-        println!("{}", line(&amended));
+        say(line(&amended))?;
     }
     if dry {
-        println!("nothing was changed: this is what would be");
+        say("nothing was changed: this is what would be")?;
     }
     Ok(())
 }

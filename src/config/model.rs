@@ -272,7 +272,8 @@ pub struct RegressionConfig {
     /// Standard deviation of a coefficient before any event, in standard units. Above 0, at most 1000. Default: 2.5.
     #[serde(deserialize_with = "values::up_to_a_thousand")]
     pub prior_scale: f64,
-    /// Steps at most that a block is taken in by, unless the regression is linear. 1 to 100. Default: 2.
+    /// Steps in which a block is taken in, if no more are needed: while they lead far, up to 20 are taken. A linear regression needs
+    /// none. 1 to 100. Default: 2.
     #[serde(deserialize_with = "values::whole::<_, 1, 100>")]
     pub inner_steps: usize,
 }

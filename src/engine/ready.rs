@@ -9,14 +9,14 @@ use super::{Engine, EngineError, Place, Score, Site};
 use crate::models::{Model, NotFinite};
 use crate::record::{Dead, Head, Offset, Partition, Run};
 
-/// Blocks that were scored and not learnt, because a number would not have been finite, and those that were learnt in part.
+/// Blocks that were scored and not learnt, because a number would not have been finite, and those that were learnt in shorter steps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Refused {
     /// Events of the blocks not learnt.
     pub events: u64,
     /// Which number it was, in the last of them.
     pub cause: Option<NotFinite>,
-    /// Blocks whose step was cut to the greatest length allowed.
+    /// Blocks learnt in shorter steps than they asked for: see [`Progress::clipped`](crate::models::Progress::clipped).
     pub clipped: u64,
 }
 

@@ -116,7 +116,7 @@ impl<E> Site<E> {
 mod tests {
     use super::*;
 
-    /// Of one block, by one site after the other.
+    /// Of one block after the other, by one site.
     fn elapsed(blocks: &[&[i64]]) -> Vec<(Option<i64>, f64)> {
         let mut site = Site::new((), Offset(0));
         let block = |times: &&[i64]| {

@@ -3,10 +3,10 @@
 //! [`linear`] is exact: a number with normal noise of unknown variance. [`glm`] has booleans, counts and categories, whose posterior is
 //! approximated by a normal one with full covariance.
 //!
-//! The inputs z are a [`Design`](crate::features::Design)'s numbers in *standard units*: a number or count about its mean in standard deviations, as far as they
-//! have been seen, and what is 0 or 1 about its mean as it is (Gelman, Jakulin, Pittau & Su 2008). The prior is stated in these
-//! units, evidence is kept in raw ones, so that units may move as more is seen and the posterior remains a function of the
-//! evidence alone (empirical Bayes). A value that is missing is the column's mean, and tells by an input of its own that it was
+//! The inputs z are a [`Design`](crate::features::Design)'s numbers in *standard units*: a number or count about its mean in standard
+//! deviations, as far as they have been seen, and what is 0 or 1 about its mean as it is (Gelman, Jakulin, Pittau & Su 2008). The prior
+//! is stated in these units, evidence is kept in raw ones, so that units may move as more is seen and the posterior remains a function
+//! of the evidence alone (empirical Bayes). A value that is missing is the column's mean, and tells by an input of its own that it was
 //! missing. Inputs that have never varied cost nothing: they say nothing about the target, and nothing is known of what they would
 //! say.
 //!
@@ -51,7 +51,7 @@ pub struct RegressionConfig {
     /// Standard deviation of a coefficient before any event: how far the predictor moves, or for a linear regression how many standard
     /// deviations of the noise the target moves, with one unit of an input in standard units.
     pub prior_scale: f64,
-    /// Steps at most that a block of a regression that isn't linear is taken in by.
+    /// Steps in which a block is taken in, if no more are needed: while they lead far, up to 20 are taken. A linear regression needs none.
     pub inner_steps: usize,
     /// Units of number columns, by the column's name, where they are not to be learnt from the data.
     pub standards: BTreeMap<String, Standard>,

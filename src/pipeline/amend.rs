@@ -10,9 +10,8 @@ mod plan;
 use std::time::Duration;
 
 use super::publish::{Published, publish};
-use super::{Clock, PipelineError, SLICE, Settings};
-use crate::codec::wire;
-use crate::engine::{Forgotten, Learning, Site};
+use super::{Clock, PipelineError, SLICE, Settings, read};
+use crate::engine::{EngineError, Forgotten, Learning, Site};
 use crate::features::Schema;
 use crate::models::{Evidence, Model};
 use crate::record::{Offset, Partition, Span};
@@ -149,8 +148,8 @@ impl From<StreamError> for AmendError {
     }
 }
 
-/// How long the group may take to give the partitions.
-const ASSIGNMENT_LIMIT: Duration = Duration::from_secs(60);
+/// How long nothing may come: of the group no partitions, of the log no records.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
 /// A partition as it is found.
 struct Found<E> {
@@ -209,7 +208,7 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
 
     /// Waits for all partitions and looks at what is known of each. Those of which nothing was learnt are left out.
     fn take_over(&mut self) -> Result<Vec<Found<M::Evidence>>, AmendError> {
-        let deadline = self.clock.monotonic() + ASSIGNMENT_LIMIT;
+        let deadline = self.clock.monotonic() + SILENCE_LIMIT;
         let assigned = loop {
             if let Some(Incoming::Assigned(partitions)) = self.stream.next(SLICE)? {
                 break partitions;
@@ -225,23 +224,15 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
         let mut found = Vec::new();
         for (partition, Restored { committed, earliest, snapshot, .. }) in assigned.into_iter().zip(restored) {
             let Some(snapshot) = snapshot else { continue };
-            let (header, site) = super::read(self.model, self.settings, &snapshot)?;
-            let published = Published { chunks: snapshot.len().div_ceil(wire::MAX_CHUNK_BYTES), archive: header.archive };
+            let (header, site) = read(self.model, self.settings, &snapshot)?;
+            let published = Published::of(&snapshot, header);
             let covers_to = site.covers_to;
             let committed = match committed {
-                Some(committed) if covers_to <= committed => committed,
-                Some(committed) => {
-                    return Err(PipelineError::from(crate::engine::EngineError::AheadOfCommit {
-                        partition,
-                        covers_to,
-                        committed,
-                    })
-                    .into());
-                }
-                None => {
-                    return Err(PipelineError::from(crate::engine::EngineError::NothingCommitted { partition, covers_to }).into());
-                }
+                Some(committed) if covers_to <= committed => Ok(committed),
+                Some(committed) => Err(EngineError::AheadOfCommit { partition, covers_to, committed }),
+                None => Err(EngineError::NothingCommitted { partition, covers_to }),
             };
+            let committed = committed.map_err(PipelineError::from)?;
             found.push(Found { partition, site, published, committed, earliest });
         }
         Ok(found)

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::Settings;
-use crate::codec::wire::{self, Archived};
+use crate::codec::wire::{self, Archived, SnapshotHeader};
 use crate::engine::Site;
 use crate::models::Model;
 use crate::record::Partition;
@@ -19,6 +19,13 @@ pub(super) struct Published {
     pub(super) chunks: usize,
     /// Earlier snapshots that are kept, the oldest first.
     pub(super) archive: Vec<Archived>,
+}
+
+impl Published {
+    /// That of a partition whose latest snapshot is `snapshot`, with its header.
+    pub(super) fn of(snapshot: &[u8], header: SnapshotHeader) -> Self {
+        Self { chunks: snapshot.len().div_ceil(wire::MAX_CHUNK_BYTES), archive: header.archive }
+    }
 }
 
 /// Which earlier snapshots are kept.
@@ -42,7 +49,7 @@ pub(super) fn publish<M: Model, S: Stream>(
     now_ms: i64,
 ) -> Result<Published, StreamError> {
     let id = &settings.model_id;
-    let mut header = wire::SnapshotHeader {
+    let mut header = SnapshotHeader {
         model_id: id.clone(),
         model_kind: model.kind().into(),
         fingerprint: model.fingerprint(),
@@ -61,8 +68,10 @@ pub(super) fn publish<M: Model, S: Stream>(
         archive.push(Archived { covers_to: site.covers_to, chunks: messages.len() as u32, created_ms: now_ms });
     }
     archive.drain(..archive.len().saturating_sub(settings.archive.snapshots));
-    for gone in before.archive.iter().filter(|old| archive.iter().all(|kept| kept.covers_to != old.covers_to)) {
-        for index in 0..gone.chunks {
+    for gone in &before.archive {
+        // One of the same name may have been made anew, and be shorter.
+        let kept = archive.iter().find(|kept| kept.covers_to == gone.covers_to).map_or(0, |kept| kept.chunks);
+        for index in kept..gone.chunks {
             send(wire::archive_key(id, partition, gone.covers_to, index), None)?;
         }
     }

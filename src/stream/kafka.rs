@@ -274,6 +274,13 @@ impl Stream for KafkaStream {
         let committed = self.committed(partitions)?;
         self.snapshots.catch_up(&self.ends, patience)?;
         failpoint::reach("chunks_read");
+        // Another may have taken them since, and what was read is then of two times.
+        let again = self.committed(partitions)?;
+        let offset =
+            |list: &TopicPartitionList, of: &Partition| list.find_partition(&events, of.0).map(|element| element.offset());
+        if let Some(partition) = partitions.iter().find(|&of| offset(&committed, of) != offset(&again, of)) {
+            return Err(StreamError::Restore(format!("another instance has gone on with partition {partition} meanwhile")));
+        }
         partitions
             .iter()
             .map(|partition| {
@@ -355,6 +362,11 @@ impl Stream for KafkaStream {
         let group = group.ok_or_else(|| StreamError::Restore("the consumer isn't in a group".into()))?;
         if let Some(partition) = self.handover.first_taken(self.held.iter().map(|(partition, held)| (*partition, held.grant))) {
             return Err(StreamError::Abort(format!("partition {partition} has been taken from this instance")));
+        }
+        // A client that was thrown out forgets generation and name before the intake hears of it; the brokers take offsets without
+        // either from anybody.
+        if self.consumer()?.assignment_lost() {
+            return Err(StreamError::Abort("the group has given up on this instance".into()));
         }
         let committed = self.outlet()?.commit(offsets, group);
         // On an abortable error the transaction is open until it is aborted.

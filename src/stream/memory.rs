@@ -1,8 +1,8 @@
 //! A log in memory: the contract of [`Stream`] without a network, where every operation can be made the last one.
 //!
 //! Transactions, compaction of the posterior topic and the group's offsets are as on Kafka. It serves tests and embedders. A
-//! [`Fault`] plan stops, aborts or rebalances at the n-th operation; what was committed stays in the log, and another stream can be
-//! opened on it. One member works at a time: others have their turn while partitions are taken from it ([`MemoryStream::meanwhile`]).
+//! [`Fault`] plan stops, aborts, rebalances or repeats at the n-th operation; what was committed stays in the log, and another stream
+//! can be opened on it. One member works at a time: others have their turn while partitions are taken from it ([`MemoryStream::meanwhile`]).
 
 mod history;
 
@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::{Incoming, Outlet, Restored, Stream, StreamError};
 use crate::codec::wire::{Assembler, parse_snapshot_key};
 use crate::codec::{Decode, Fault as Malformed};
+use crate::noise::Noise;
 use crate::record::{Dead, Head, Offset, Partition, Run};
 
 /// A message that was committed.
@@ -68,7 +69,7 @@ impl MemoryLog {
             .all(|(partition, events)| contents.consumed.get(partition).is_some_and(|offset| offset.0 == events.len() as i64))
     }
 
-    /// Operations that streams on this log have begun: restore, resume, begin, send, commit and abort.
+    /// Operations that streams on this log have begun: restore, resume, begin, send, commit, abort, and looks further back.
     pub fn operations(&self) -> usize {
         self.contents().operations
     }
@@ -125,8 +126,9 @@ pub struct MemoryStream {
     /// Partitions that were taken, which the member hasn't been told yet.
     taken: BTreeSet<Partition>,
     meanwhile: Meanwhile,
-    /// Which partition's run is next, and how long it is: SplitMix64's state, or none for the first offset and the longest run.
-    shuffle: Option<u64>,
+    /// What is drawn from, and how often it was: which partition's run is next, and how long it is. None for the first offset and the
+    /// longest run.
+    shuffle: Option<(Noise, u64)>,
     /// Where the latest run began.
     latest: Option<(Partition, Offset)>,
     transaction: Option<Vec<(Outlet, Message)>>,
@@ -174,7 +176,7 @@ impl MemoryStream {
 
     /// Hands runs out in an order of partitions, and of lengths, that are drawn from `seed`.
     pub fn shuffled(self, seed: u64) -> Self {
-        Self { shuffle: Some(seed), ..self }
+        Self { shuffle: Some((Noise::new(seed), 0)), ..self }
     }
 
     /// Every other of the partitions that are read.
@@ -195,12 +197,9 @@ impl MemoryStream {
 
     /// A number below `count`, if the order is drawn.
     fn draw(&mut self, count: usize) -> Option<usize> {
-        let state = self.shuffle.as_mut()?;
-        *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        Some(((z ^ (z >> 31)) % count as u64) as usize)
+        let (noise, draws) = self.shuffle.as_mut()?;
+        *draws += 1;
+        Some((noise.uniform(*draws, 0, 0) * count as f64) as usize)
     }
 
     /// Counts an operation, does it with `act`, and lets happen what was planned for it.

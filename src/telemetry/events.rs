@@ -109,7 +109,7 @@ impl BlockRefused<'_> {
     }
 }
 
-/// Steps were cut to the greatest length allowed: their blocks moved the posterior by less than they asked for.
+/// Blocks were learnt in shorter steps than they asked for: cut to the greatest length allowed, or until the bound did not fall.
 #[derive(Clone, Copy, Debug)]
 pub struct StepsClipped {
     /// How many.
@@ -120,7 +120,7 @@ impl StepsClipped {
     /// Logs and counts it.
     pub fn emit(self) {
         m::CLIPPED.add(self.steps);
-        debug!(steps = self.steps, "steps were cut to the greatest length allowed");
+        debug!(steps = self.steps, "blocks were learnt in shorter steps than they asked for");
     }
 }
 
@@ -439,7 +439,7 @@ mod tests {
         check(
             || StepsClipped { steps: 2 }.emit(),
             "DEBUG",
-            "steps were cut to the greatest length allowed",
+            "blocks were learnt in shorter steps than they asked for",
             ("steps", 2.into()),
             &["surprisal_clipped_steps_total 2"],
         );

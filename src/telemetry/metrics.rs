@@ -71,8 +71,11 @@ pub(super) const REFUSED: Metric = counter(
     Unit::Count,
     "Events scored but not learnt: their block would have made the posterior non-finite",
 );
-pub(super) const CLIPPED: Metric =
-    counter("surprisal_clipped_steps_total", Unit::Count, "Steps that were cut to the greatest length allowed");
+pub(super) const CLIPPED: Metric = counter(
+    "surprisal_clipped_steps_total",
+    Unit::Count,
+    "Blocks learnt in shorter steps than they asked for: cut to the greatest length allowed, or until the bound did not fall",
+);
 pub(super) const MISSED: Metric =
     counter("surprisal_missed_records_total", Unit::Count, "Records that retention deleted before they were scored, passed over");
 pub(super) const COMMITS: Metric = counter("surprisal_transaction_commits_total", Unit::Count, "Transactions committed");

@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use std::thread::{self, ScopedJoinHandle};
 
 use clap::Parser;
+use support::noise::uniform;
 use table::{Row, Table};
 
 /// What to play.
@@ -57,16 +58,13 @@ impl Play {
     }
 }
 
-/// SplitMix64.
+/// Where a fault stands in the sequence of [`uniform`] numbers.
 struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, count: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % count as u64) as usize
+        self.0 = self.0.wrapping_add(1);
+        (uniform(self.0) * count as f64) as usize
     }
 }
 

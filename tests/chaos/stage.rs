@@ -174,7 +174,7 @@ impl Stage {
     }
 
     /// Lets a process that was told to end do so in its own time.
-    pub fn forget(&mut self, instance: &str) {
+    pub fn let_go(&mut self, instance: &str) {
         self.leaving.extend(self.crew.remove(instance));
     }
 

@@ -19,6 +19,12 @@ use surprisal::stream::memory::{Fault, MemoryLog, MemoryStream};
 use surprisal::stream::{Outlet, Stream};
 use surprisal::telemetry::Health;
 
+/// The partition of most worlds.
+pub const P0: Partition = Partition(0);
+
+/// A record that is none, in the place of an event that never came.
+pub const NO_EVENT: &str = "spoilt";
+
 /// A clock that ticks when it is looked at, and tells the loop to stop once everything is consumed.
 struct Ticking {
     log: MemoryLog,

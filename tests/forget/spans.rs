@@ -8,17 +8,14 @@ use surprisal::features::{Column, Kind, Schema};
 use surprisal::inference::rule::Rule;
 use surprisal::models::Model;
 use surprisal::models::mixture::{Mixture, MixtureConfig};
-use surprisal::pipeline::PipelineError;
 use surprisal::pipeline::amend::{AmendError, Amendment};
+use surprisal::pipeline::{Archive, PipelineError};
 use surprisal::record::{Offset, Partition, Span};
 use surprisal::stream::StreamError;
 use surprisal::stream::memory::Fault;
 
-use crate::run::World;
+use crate::run::{NO_EVENT, P0, World};
 use crate::support::tracer::{Trace, Tracer};
-
-const P0: Partition = Partition(0);
-const NO_EVENT: &str = "spoilt";
 
 fn sequence(number: i64) -> String {
     format!(r#"{{"sequence": {number}}}"#)
@@ -250,10 +247,9 @@ fn what_cannot_be_done_is_said_and_changes_nothing() {
     assert_eq!(amended[0].forgotten.span, span(10, 20));
     assert_eq!(world.snapshots(), before);
     let aborted = world.amend(&forget(P0, 10, 20), vec![Fault::Abort(3)]);
-    let said = |error: &PipelineError| error.to_string();
     match &aborted {
         Err(AmendError::Pipeline(error @ PipelineError::Stream(StreamError::Abort(_)))) => {
-            assert!(said(error).ends_with("nothing has changed"), "{error}");
+            assert!(error.to_string().ends_with("nothing has changed"), "{error}");
         }
         other => panic!("{other:?}"),
     }
@@ -273,7 +269,7 @@ fn the_archive_has_its_limits() {
     assert_eq!((kept.len(), world.archived(P0)), (3, kept));
     let times: Vec<i64> = snapshot.header.archive.iter().map(|kept| kept.created_ms).collect();
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 60), "{times:?}");
-    world.archive = surprisal::pipeline::Archive { snapshots: 0, interval: Duration::ZERO };
+    world.archive = Archive { snapshots: 0, interval: Duration::ZERO };
     (1000..1100).for_each(|number| world.log.append(P0, sequence(number)));
     world.run();
     assert_eq!(world.archived(P0), []);

@@ -74,7 +74,7 @@ impl Moments {
 }
 
 /// The least part of a column's scatter that a subtraction may leave: four of sixteen digits are lost.
-const LEAST_LEFT: f64 = 1e-4;
+pub const LEAST_LEFT: f64 = 1e-4;
 
 /// Count, mean `[dim]` and scatter `[dim, dim]` of a weighted set of vectors.
 #[derive(Clone, Debug, PartialEq)]

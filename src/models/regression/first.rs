@@ -60,12 +60,13 @@ impl First {
         let name = "first.missing";
         for at in reader.i64(name, &[reader.length(name)?])? {
             let cell = usize::try_from(*at).ok().and_then(|at| cells.get_mut(at));
-            let detail = || format!("there is no cell {at}");
-            *cell.ok_or_else(|| CheckpointError::BadValue { name: name.into(), detail: detail() })? = f64::NAN;
+            let nowhere = || CheckpointError::BadValue { name: name.into(), detail: format!("there is no cell {at}") };
+            *cell.ok_or_else(nowhere)? = f64::NAN;
         }
         let shape = [rows, target.contrasts()];
         let (weights, shifts) = (reader.at_least(0.0, "first.weights", &shape)?, reader.f64("first.shifts", &shape)?);
-        let (name, targets) = ("first.targets", reader.f64("first.targets", &[rows])?);
+        let name = "first.targets";
+        let targets = reader.f64(name, &[rows])?;
         let is_class = |y: &f64| y.fract() == 0.0 && (0.0..target.classes() as f64).contains(y);
         if let Some(y) = targets.iter().find(|y| target.classes() > 0 && !is_class(y)) {
             return Err(CheckpointError::BadValue { name: name.into(), detail: format!("{y} is no class") });

@@ -2,8 +2,9 @@
 //!
 //! Each row becomes a *pseudo-observation* of each contrast of its predictors: a normal likelihood `N(t | η, 1/w)` with
 //! `w = E[−∂² ln p]` and `w t = E[∂ ln p] + w E η`, expectations under the q that results. This is the rule's natural-gradient step,
-//! `Λ += Σ w φφᵀ`, `h += Σ w t φ`, taken at its own fixed point: q maximises the block's bound `Σ E_q ln p(y | η) − KL(q ‖ q before)`
-//! (Khan & Rue 2023, section 1.3; Challis & Barber 2013; Chang et al. 2022). Steps that don't raise the bound are shortened.
+//! `Λ += Σ w φφᵀ`, `h += Σ w t φ` with φ = (1, z), taken at its own fixed point: q maximises the block's bound
+//! `Σ E_q ln p(y | η) − KL(q ‖ q before)` (Khan & Rue 2023, section 1.3; Challis & Barber 2013; Chang et al. 2022). Steps that lower
+//! the bound are shortened.
 
 use super::batch::{Raw, Table};
 use super::joint::Joint;
@@ -24,10 +25,11 @@ const SHORTEST: f64 = 1e-3;
 /// Steps end when no predictor has moved by more than this many standard deviations.
 const SETTLED: f64 = 1e-3;
 
-/// As long as a predictor moves by more than this many, as it may when little is known, steps go on beyond those asked for.
+/// As long as a predictor moves by more than this many standard deviations, as it may when little is known, steps go on beyond those
+/// asked for.
 const MOVING: f64 = 0.3;
 
-/// Steps at most that go on so.
+/// No step beyond those asked for comes after so many.
 const MOST_STEPS: usize = 20;
 
 /// What is believed without the rows, and all that a step needs to know.
@@ -59,8 +61,8 @@ struct State<T: Target> {
 }
 
 impl<C: Coefficients> Before<'_, C> {
-    /// The pseudo-observations of the rows `[rows, contrasts]` after at most `steps` steps from `start`, or from nothing, and some more where
-    /// these lead far.
+    /// The pseudo-observations of the rows `[rows, contrasts]` after at most `steps` steps from `start`, or from nothing, and some more
+    /// where these lead far.
     pub fn take<T: Target<Coefficients = C>>(
         &self,
         target: &T,

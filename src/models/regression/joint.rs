@@ -8,6 +8,7 @@
 
 use super::units::Source;
 use crate::checkpoint::{CheckpointError, Reader, Tensor};
+use crate::models::mixture::statistics::LEAST_LEFT;
 
 /// An input of which something was missing.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,9 +21,6 @@ pub struct Gap {
 
 /// How many standard deviations an anchor may lie away from its column's values.
 const LOOSE: f64 = 8.0;
-
-/// The least part of a column's scatter that a subtraction may leave: four of sixteen digits are lost.
-const LEAST_LEFT: f64 = 1e-4;
 
 /// Statistics of weighted rows: the inputs, the target, and the gaps in the order in which they were met.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,8 +10,8 @@ use crate::models::Standard;
 /// The greatest `prior_scale`: above it, rounding is more than the prior.
 const GREATEST_SCALE: f64 = 1000.0;
 
-/// The most `inner_steps`.
-const MOST_STEPS: usize = 100;
+/// The greatest `inner_steps`.
+const GREATEST_STEPS: usize = 100;
 
 /// Where a regression finds its target and inputs, and how they are measured.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ impl Layout {
         if !(value > 0.0 && value <= GREATEST_SCALE) {
             return Err(RegressionError::OutOfRange { field: "prior_scale", value, expected: "above 0, at most 1000" });
         }
-        if !(1..=MOST_STEPS).contains(&config.inner_steps) {
+        if !(1..=GREATEST_STEPS).contains(&config.inner_steps) {
             let value = config.inner_steps as f64;
             return Err(RegressionError::OutOfRange { field: "inner_steps", value, expected: "from 1 to 100" });
         }

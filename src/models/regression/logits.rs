@@ -56,13 +56,17 @@ pub struct LogitCoefficients {
     variance: f64,
 }
 
-/// Of pseudo-observations of a contrast, by `(1, z)`: `Σ w (1, z)(1, z)ᵀ`, whose lower triangle `product` gives, and `Σ w t (1, z)`.
+/// What pseudo-observations of a contrast add up to in standard units: [`product`](Self::product) gives `Σ w (1, z)(1, z)ᵀ`, and
+/// [`shift`](Self::shift) `Σ w t (1, z)`, by their entries.
 struct Products<'a> {
     joint: &'a Joint,
+    /// Which column of `joint` each axis is, if it has been met there.
     columns: Vec<Option<usize>>,
+    /// 1/scale of each axis.
     inverse: &'a [f64],
-    /// Of the intercept's 1, then of each axis, in standard units.
+    /// The weighted mean of each axis, in standard units.
     means: Vec<f64>,
+    /// The weighted mean of the pseudo-targets t.
     level: f64,
 }
 
@@ -106,14 +110,7 @@ impl Coefficients for LogitCoefficients {
         // As many pairs as there are.
         let classes = (1 + 8 * pseudo.len()).isqrt().div_ceil(2);
         let features = units.axes.len() + 1;
-        let mut pseudo = pseudo.to_vec();
-        for joint in &mut pseudo {
-            for gap in joint.gaps().to_vec() {
-                if let (Some(location), Some(column)) = (units.absent(gap.input), joint.gap(gap.input)) {
-                    joint.move_anchor(column, location);
-                }
-            }
-        }
+        let pseudo: Vec<Joint> = pseudo.iter().map(|joint| units.anchored(joint)).collect();
         let Units { axes, still } = units;
         let inverse: Vec<f64> = axes.iter().map(|axis| 1.0 / axis.standard.scale).collect();
         let products: Vec<Products> = pseudo.iter().map(|joint| Products::new(joint, &axes, &inverse)).collect();

@@ -63,13 +63,8 @@ impl Predicted {
 impl Predictor {
     /// The posterior of rows with statistics `joint`, whose target is measured in `target`.
     pub fn new(units: Units, joint: &Joint, target: Standard, prior: Prior) -> Result<Self, NotFinite> {
-        let Units { axes, still } = units.clone();
-        let mut joint = joint.clone();
-        for gap in joint.gaps().to_vec() {
-            if let (Some(location), Some(column)) = (units.absent(gap.input), joint.gap(gap.input)) {
-                joint.move_anchor(column, location);
-            }
-        }
+        let joint = units.anchored(joint);
+        let Units { axes, still } = units;
         let columns: Vec<Option<usize>> = axes.iter().map(|axis| joint.column(axis.source)).collect();
         let inverse: Vec<f64> = axes.iter().map(|axis| 1.0 / axis.standard.scale).collect();
         let count = joint.count;

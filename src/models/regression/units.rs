@@ -1,6 +1,7 @@
 //! The units in which inputs are measured, and which of them have anything to say.
 
 use super::Layout;
+use super::joint::Joint;
 use crate::models::Standard;
 
 /// How an input is measured.
@@ -85,5 +86,16 @@ impl Units {
     /// What stands in for `input` where it is missing: no distance from its location.
     pub fn absent(&self, input: usize) -> Option<f64> {
         self.axes.iter().find(|axis| axis.source == Source::Input(input)).map(|axis| axis.standard.location)
+    }
+
+    /// The same statistics with that in the place of missing values.
+    pub fn anchored(&self, joint: &Joint) -> Joint {
+        let mut joint = joint.clone();
+        for gap in joint.gaps().to_vec() {
+            if let (Some(location), Some(column)) = (self.absent(gap.input), joint.gap(gap.input)) {
+                joint.move_anchor(column, location);
+            }
+        }
+        joint
     }
 }

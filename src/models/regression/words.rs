@@ -64,9 +64,8 @@ pub fn columns(
 /// The coefficients of a linear regression in the columns' own units, and the noise.
 pub fn linear(layout: &Layout, posterior: &LinearPosterior) -> Vec<Part> {
     let mut expects = Vec::new();
-    let unknown = || ("noise".into(), "not known yet".into());
     match posterior.target.filter(|_| posterior.precision.shape > 1.0) {
-        None => expects.push(unknown()),
+        None => expects.push(("noise".into(), "not known yet".into())),
         Some(target) => {
             let precision = posterior.precision;
             let variance = precision.rate / (precision.shape - 1.0);

@@ -14,7 +14,7 @@ use crate::models::mixture::statistics::Moments;
 use crate::models::{Block, Evidence, Learnt, NotFinite, Progress};
 use crate::noise::Noise;
 
-/// Events of a part.
+/// Events of a part of a block, for each of which the encoder takes a step.
 const PART: usize = 64;
 
 /// Streams of noise of a step, behind those of the layers.
@@ -30,8 +30,8 @@ pub struct Workspace<T> {
     pub(super) encoder: Pass<T>,
     pub(super) decoder: Pass<T>,
     /// Curvature of the likelihood in the outputs `[panel][output][PANEL]`.
-    state: Vec<T>,
-    root: Vec<T>,
+    output_curvature: Vec<T>,
+    output_root: Vec<T>,
     signs: Vec<f32>,
     pub(super) codes: Codes<T>,
     /// ε of z `[panel][latent][PANEL]`.
@@ -52,8 +52,8 @@ impl<T: Real> Workspace<T> {
         Self {
             encoder: Pass::new(encoder),
             decoder: Pass::new(decoder),
-            state: Vec::new(),
-            root: Vec::new(),
+            output_curvature: Vec::new(),
+            output_root: Vec::new(),
             signs: Vec::new(),
             codes: Codes::default(),
             draws: Vec::new(),
@@ -87,7 +87,8 @@ pub struct Seen {
 
 impl Vae {
     /// The bound of a block and, in the workspace, its gradient in the encoder's weights and, `at_last`, in the decoder's means, with the
-    /// diagonal of the decoder's Gauss-Newton matrix. z and pre-activations are drawn, one draw an event (reparameterisation, local for the weights).
+    /// diagonal of the decoder's Gauss-Newton matrix. z and pre-activations are drawn, one draw an event (reparameterisation, local for
+    /// the weights).
     pub(super) fn look<T: Real>(
         &self,
         posterior: &VaePosterior,
@@ -104,8 +105,8 @@ impl Vae {
             codes,
             draws,
             signal,
-            state,
-            root,
+            output_curvature,
+            output_root,
             signs,
             buffer,
             encoder_gradient,
@@ -124,7 +125,7 @@ impl Vae {
         decoder.forward(weights.mean, weights.variance);
         let decoded = decoder.output();
         // The likelihood's slopes, curvatures and roots.
-        for array in [&mut *signal, state, root] {
+        for array in [&mut *signal, output_curvature, output_root] {
             array.clear();
             array.resize(decoded.len(), T::ZERO);
         }
@@ -132,7 +133,7 @@ impl Vae {
         noise.fill_signs(step, SIGNS, signs);
         numbers.add_ln_likelihoods(decoded, outputs, |_, ln| bound += ln);
         numbers.slopes(decoded, outputs, FARTHEST, signal);
-        numbers.curvatures(outputs, signs, state, root);
+        numbers.curvatures(outputs, signs, output_curvature, output_root);
         let others: Vec<(usize, &Column)> = self.others().enumerate().collect();
         for event in 0..events {
             for (index, column) in &others {
@@ -147,13 +148,13 @@ impl Vae {
                 let sign = f64::from(signs[place(outputs, column.first, event)]);
                 column.slopes(value, parameter, f, chance, |k, [slope, curvature, of_it]| {
                     let at = place(outputs, column.first + k, event);
-                    (signal[at], state[at], root[at]) = (T::of(slope), T::of(curvature), T::of(sign * of_it));
+                    (signal[at], output_curvature[at], output_root[at]) = (T::of(slope), T::of(curvature), T::of(sign * of_it));
                 });
             }
         }
         // Curvature first: gradients leave the signals that go on to the encoder.
         if at_last {
-            decoder.output_signal().copy_from_slice(root);
+            decoder.output_signal().copy_from_slice(output_root);
             decoder.backward(weights.mean, None, Path::Means);
             curvature.clear();
             decoder.curvature(curvature);
@@ -218,10 +219,10 @@ impl Vae {
             clipped |= self.config.encoder.step(&mut optimiser, &mut encoding, &descent)?.clipped;
             encoder.set(&encoding);
         }
-        let Workspace { decoder, state, gradient, curvature, scratch, .. } = workspace;
+        let Workspace { decoder, output_curvature, gradient, curvature, scratch, .. } = workspace;
         let product = |vector: &Parameters<f32>, image: &mut Parameters<f32>| {
             let tangent = decoder.tangent(&posterior.mean, vector).to_vec();
-            self.curve(rows.len(), state, &tangent, decoder.output_signal());
+            self.curve(rows.len(), output_curvature, &tangent, decoder.output_signal());
             decoder.backward(&posterior.mean, None, Path::Means);
             image.clear();
             decoder.gradient(image);
@@ -267,16 +268,19 @@ impl Vae {
     }
 
     /// The likelihood's curvature in the outputs times `vector`, into `image`.
-    fn curve<T: Real>(&self, events: usize, state: &[T], vector: &[T], image: &mut [T]) {
+    fn curve<T: Real>(&self, events: usize, curvature: &[T], vector: &[T], image: &mut [T]) {
         let outputs = self.decoder.outputs();
         if self.columns.iter().all(|column| !matches!(column.likelihood, Likelihood::Softmax { .. })) {
-            image.iter_mut().zip(state.iter().zip(vector)).for_each(|(image, (state, vector))| *image = *state * *vector);
+            image
+                .iter_mut()
+                .zip(curvature.iter().zip(vector))
+                .for_each(|(image, (curvature, vector))| *image = *curvature * *vector);
             return;
         }
         for event in 0..events {
             for column in &self.columns {
                 let at = |k: usize| place(outputs, column.first + k, event);
-                column.curve(|k| state[at(k)].wide(), |k| vector[at(k)].wide(), |k, value| image[at(k)] = T::of(value));
+                column.curve(|k| curvature[at(k)].wide(), |k| vector[at(k)].wide(), |k, value| image[at(k)] = T::of(value));
             }
         }
     }

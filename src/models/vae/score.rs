@@ -91,10 +91,7 @@ impl Vae {
     ) {
         numbers.add_ln_likelihoods(outputs, self.decoder.outputs(), &mut add);
         let rest: Vec<_> = self.others().collect();
-        if rest.is_empty() {
-            return;
-        }
-        for (event, values) in others.chunks_exact(rest.len()).enumerate() {
+        for (event, values) in others.chunks_exact(rest.len().max(1)).enumerate() {
             let each = rest.iter().zip(values).map(|(column, value)| {
                 let f = |k: usize| f64::from(outputs[place(self.decoder.outputs(), column.first + k, event)]);
                 column.ln_likelihood(*value, posterior.parameter(column), f)

@@ -1,11 +1,11 @@
 //! What becomes of each partition's site.
 
-use super::{AmendError, Amender, Amendment, Change, Found};
+use super::{AmendError, Amender, Amendment, Change, Found, SILENCE_LIMIT};
 use crate::engine::{Forgotten, Means, Site, subtract};
 use crate::features::Rows;
 use crate::inference::rule::Rule;
 use crate::models::Model;
-use crate::pipeline::{Clock, SLICE};
+use crate::pipeline::{Clock, SLICE, read};
 use crate::record::{Offset, Span};
 use crate::stream::{History, Incoming, StreamError};
 
@@ -123,7 +123,7 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
         let mut rows = Rows::new(self.schema.width());
         self.stream.resume(&[(partition, span.from)])?;
         let mut read_to = span.from;
-        let mut deadline = self.clock.monotonic() + super::ASSIGNMENT_LIMIT;
+        let mut deadline = self.clock.monotonic() + SILENCE_LIMIT;
         while read_to < span.to {
             match self.stream.next(SLICE)? {
                 Some(Incoming::Run(run)) if run.partition == partition => {
@@ -132,7 +132,7 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
                         rows.extend(run.events().slice(index..index + 1), &categories);
                     }
                     read_to = run.next;
-                    deadline = self.clock.monotonic() + super::ASSIGNMENT_LIMIT;
+                    deadline = self.clock.monotonic() + SILENCE_LIMIT;
                 }
                 Some(Incoming::Revoked(_) | Incoming::Lost(_)) => {
                     return Err(StreamError::Stop("another instance has joined the group; nothing has changed".into()).into());
@@ -144,7 +144,7 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
                 _ => {}
             }
         }
-        // Where it is quiet, while others are read.
+        // No more of it, while other partitions are read.
         self.stream.resume(&[(partition, committed)])?;
         Ok(rows)
     }
@@ -167,7 +167,7 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
             if held(kept.covers_to)
                 && let Some(snapshot) = self.stream.archived(found.partition, kept.covers_to)?
             {
-                return Ok(super::super::read(self.model, self.settings, &snapshot)?.1);
+                return Ok(read(self.model, self.settings, &snapshot)?.1);
             }
         }
         if held(rest.begun_at) {
@@ -207,7 +207,7 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
         if found.site.first_kept(covers_to) >= found.committed {
             return Ok(None);
         }
-        let mut site = super::super::read(self.model, self.settings, &snapshot)?.1;
+        let mut site = read(self.model, self.settings, &snapshot)?.1;
         // All up to the group's offset is either in the evidence or forgotten.
         site.covers_to = found.committed;
         let forgotten = Forgotten { span, means: Means::RolledBack, at_ms: self.clock.unix_ms() };

@@ -95,9 +95,10 @@ impl Snapshots {
 
     /// A snapshot that has changed, of a partition that `wanted` approves of.
     pub(super) fn next_changed(&mut self, wanted: impl Fn(Partition) -> bool) -> Option<Vec<u8>> {
-        while let Some(partition) = self.shelf.changed.pop_first() {
-            let whole = self.shelf.sites.get(&partition).and_then(|site| site.whole.clone());
-            if let Some(whole) = whole.filter(|_| wanted(partition)) {
+        // Those that aren't wanted now are when the partition is another's again, who may have nothing more to say.
+        while let Some(partition) = self.shelf.changed.iter().copied().find(|partition| wanted(*partition)) {
+            self.shelf.changed.remove(&partition);
+            if let Some(whole) = self.shelf.sites.get(&partition).and_then(|site| site.whole.clone()) {
                 return Some(whole);
             }
         }

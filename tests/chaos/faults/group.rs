@@ -1,9 +1,7 @@
 //! What befalls a group: members that come, go, die, sleep and come back, and a name that two processes have.
 
-use std::time::{Duration, Instant};
-
 use crate::Play;
-use crate::process::{LIMIT, Process, eventually};
+use crate::process::{Process, eventually};
 use crate::stage::{LINEAR, Scene, Setting, Stage, idle};
 use crate::table::Row;
 use crate::watch::now_ms;
@@ -69,19 +67,14 @@ pub fn twins(play: &Play, fault: &str) -> Row {
     let mut stage = group(fault, "twins", &["a"]);
     for _ in 0..play.runs(3, 1) {
         let mut twin = stage.twin("a");
-        let begun = Instant::now();
-        let said = loop {
-            if twin.ended().is_some() {
-                break twin.stderr();
-            }
-            if stage.process("a").ended().is_some() {
-                let said = stage.process("a").stderr();
-                stage.adopt("a", twin);
-                break said;
-            }
-            assert!(begun.elapsed() < LIMIT, "neither of two processes of one name gives up");
-            std::thread::sleep(Duration::from_millis(10));
-        };
+        let is_twin = eventually("one of two processes of one name gives up", || {
+            let twin = twin.ended().map(|_| true);
+            twin.or_else(|| stage.process("a").ended().map(|_| false))
+        });
+        let said = if is_twin { twin.stderr() } else { stage.process("a").stderr() };
+        if !is_twin {
+            stage.adopt("a", twin);
+        }
         let since = now_ms();
         assert!(said.contains("another process uses the transactional id `twins-a`"), "{said}");
         stage.ran();
@@ -140,7 +133,7 @@ pub fn storm(play: &Play, fault: &str) -> Row {
             since = stage.start(member);
         } else if dice.below(2) == 0 {
             stage.process(member).terminate();
-            stage.forget(member);
+            stage.let_go(member);
         } else {
             stage.kill(member);
         }

@@ -1,7 +1,5 @@
 //! What befalls one process: death at any instant and at every failpoint, stalls, and being stopped for too long.
 
-use std::time::Duration;
-
 use surprisal::failpoint::PLACES;
 
 use crate::Play;
@@ -9,6 +7,9 @@ use crate::process::eventually;
 use crate::stage::{MIXTURE, SOLO, Scene, Setting, Stage, idle};
 use crate::table::Row;
 use crate::watch::now_ms;
+
+/// How long a process stands still: longer than a transaction, or a session, may last in these faults.
+const STILL_MS: usize = 2500;
 
 /// Places that a process by itself comes to, each time that it starts or commits. The others are in [`super::group`].
 fn places() -> impl Iterator<Item = &'static str> {
@@ -81,18 +82,17 @@ pub fn die(play: &Play, fault: &str) -> Row {
 
 /// Held still at each failpoint for longer than its transaction may take; it goes on by itself.
 pub fn stall(play: &Play, fault: &str) -> Row {
-    const STALL_MS: i64 = 2500;
     let mut stage = solo(fault, "stall", &[("transaction_timeout_ms", "1000")]);
     for _ in 0..play.runs(2, 1) {
         for place in places() {
             let nth = if is_on_the_way(place) { 1 } else { 3 };
             stage.kill("a");
-            stage.start_at("a", &format!("{place}:{nth}=stall:{STALL_MS}"));
+            stage.start_at("a", &format!("{place}:{nth}=stall:{STILL_MS}"));
             let held_ms = eventually(&format!("a comes to `{place}`"), || {
                 stage.process("a").stderr().contains("\"message\":\"failpoint\"").then(now_ms)
             });
             stage.ran();
-            stage.await_recovery(held_ms + STALL_MS, None);
+            stage.await_recovery(held_ms + STILL_MS as i64, None);
         }
     }
     stage.close()
@@ -101,21 +101,21 @@ pub fn stall(play: &Play, fault: &str) -> Row {
 /// Stopped for longer than its session lasts, with nobody to take over, and continued.
 pub fn sleep(play: &Play, fault: &str) -> Row {
     let mut stage = solo(fault, "sleep", &[("session_timeout_ms", "1500"), ("transaction_timeout_ms", "10000")]);
-    stop_and_go_on(&mut stage, play.runs(10, 1), 2500);
+    stop_and_go_on(&mut stage, play.runs(10, 1));
     stage.close()
 }
 
 /// Stopped for longer than its transaction may take, but not than its session lasts, and continued.
 pub fn expire(play: &Play, fault: &str) -> Row {
     let mut stage = solo(fault, "expire", &[("transaction_timeout_ms", "1000")]);
-    stop_and_go_on(&mut stage, play.runs(10, 1), 2500);
+    stop_and_go_on(&mut stage, play.runs(10, 1));
     stage.close()
 }
 
-fn stop_and_go_on(stage: &mut Stage, runs: usize, stopped_ms: u64) {
+fn stop_and_go_on(stage: &mut Stage, runs: usize) {
     for _ in 0..runs {
         stage.process("a").hold();
-        std::thread::sleep(Duration::from_millis(stopped_ms));
+        idle(STILL_MS);
         stage.process("a").go_on();
         let since = now_ms();
         stage.ran();
