@@ -56,7 +56,7 @@ impl Vae {
         decoder.backward(&posterior.mean, None, Path::Means);
         let variances = decoder.variance_along(&posterior.variance);
         let found = log_mean_exp_each(&weights).into_iter().zip(variances);
-        surprisals.extend(found.map(|(ln, variance)| Surprisal { nats: -ln, sd: f64::from(variance).sqrt() }));
+        surprisals.extend(found.map(|(ln, variance)| Surprisal { nats: -ln, sd: f64::from(variance.min(f32::MAX)).sqrt() }));
     }
 
     /// Writes `∂ ln p / ∂f` at outputs f.
