@@ -27,6 +27,9 @@ use surprisal::stream::kafka::{KafkaStream, Settings, Topics};
 use surprisal::stream::{Incoming, Outlet, Stream};
 use surprisal::telemetry::Health;
 
+#[path = "support/events.rs"]
+mod events;
+
 #[allow(dead_code, missing_docs, reason = "shared with the tests")]
 #[path = "../tests/support/broker.rs"]
 mod broker;
@@ -34,8 +37,8 @@ mod broker;
 #[path = "../tests/support/topics.rs"]
 mod topics;
 
-/// Numbers in an event.
-const COLUMNS: usize = 8;
+use events::{COLUMNS, events};
+
 const INTERVAL: Duration = Duration::from_millis(100);
 const LIMIT: Duration = Duration::from_secs(30);
 const RESULT: [u8; 100] = [b'y'; 100];
@@ -106,7 +109,7 @@ impl Rate {
     }
 }
 
-fn fill(brokers: &str, topic: &str, partitions: i32, events: usize) {
+fn fill(brokers: &str, topic: &str, partitions: i32, count: usize) {
     topics::create_topic(brokers, topic, partitions, &[]);
     topics::create_topic(brokers, &format!("{topic}.bare"), partitions, &[]);
     let producer: BareProducer = ClientConfig::new()
@@ -115,16 +118,7 @@ fn fill(brokers: &str, topic: &str, partitions: i32, events: usize) {
         .set("queue.buffering.max.messages", "500000")
         .create()
         .expect("a producer");
-    let mut state = 7_u64;
-    for number in 0..events {
-        // Two kinds of events, each number spread about its kind's place.
-        let kind = f64::from(number % 3 == 0);
-        let fields = (0..COLUMNS).map(|column| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let spread = (0..4).map(|part| ((state >> (16 * part)) & 0xFFFF) as f64 / 65536.0).sum::<f64>();
-            format!(r#""x{column}":{:.4}"#, 5.0 * kind + spread)
-        });
-        let event = format!("{{{}}}", fields.collect::<Vec<_>>().join(","));
+    for (number, event) in events(count).enumerate() {
         send(&producer, topic, number as i32 % partitions, event.as_bytes());
     }
     producer.flush(LIMIT).expect("all events sent");

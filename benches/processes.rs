@@ -12,6 +12,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use tempfile::TempDir;
 
+#[path = "support/events.rs"]
+mod events;
+
 #[allow(dead_code, missing_docs, reason = "shared with the tests")]
 #[path = "../tests/support/broker.rs"]
 mod broker;
@@ -22,10 +25,10 @@ mod process;
 #[path = "../tests/support/topics.rs"]
 mod topics;
 
+use events::{COLUMNS, events};
 use process::Process;
 
 const PARTITIONS: i32 = 12;
-const COLUMNS: usize = 8;
 /// Of `/proc/PID/stat`, as Linux has it everywhere.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -49,23 +52,15 @@ fn main() {
     }
 }
 
-/// Sends events of two kinds, each number spread about its kind's place, to all partitions in turn.
-fn fill(brokers: &str, events: usize) {
+/// Sends events to all partitions in turn.
+fn fill(brokers: &str, count: usize) {
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("linger.ms", "20")
         .set("queue.buffering.max.messages", "500000")
         .create()
         .expect("a producer");
-    let mut state = 7_u64;
-    for number in 0..events {
-        let kind = f64::from(number % 3 == 0);
-        let fields = (0..COLUMNS).map(|column| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let spread = (0..4).map(|part| ((state >> (16 * part)) & 0xFFFF) as f64 / 65536.0).sum::<f64>();
-            format!(r#""x{column}":{:.4}"#, 5.0 * kind + spread)
-        });
-        let event = format!("{{{}}}", fields.collect::<Vec<_>>().join(","));
+    for (number, event) in events(count).enumerate() {
         let mut record = BaseRecord::<(), [u8]>::to("events").partition(number as i32 % PARTITIONS).payload(event.as_bytes());
         while let Err((error, back)) = producer.send(record) {
             assert_eq!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull));

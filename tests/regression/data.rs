@@ -163,3 +163,29 @@ pub fn assert_close(found: f64, expected: f64, tolerance: f64) {
     let error = (found - expected).abs() / expected.abs().max(1.0);
     assert!(error <= tolerance, "{found} is not {expected}: off by {error:e}");
 }
+
+/// Numbers meant to break a model of three inputs are scored finitely, and learnt finitely or refused, after rows whose cells `calm` gives one
+/// after another. `rows` makes rows of inputs and target.
+pub fn assert_withstands<M: Model>(model: &M, calm: impl Fn(usize) -> f64, targets: &[f64], rows: impl Fn(Vec<f64>) -> Rows) {
+    let odd = [0.0, -0.0, 1.0, 5e-324, -1e-310, 1e-200, 1e30, -1e150, 1e155, 1e300, -1.7e308, f64::NAN];
+    for count in [0, 3, 600] {
+        let mut kept = learn(model, rows((0..count * 4).map(&calm).collect()).view(), blocks);
+        for (i, a) in odd.iter().enumerate() {
+            for (j, b) in odd.iter().enumerate() {
+                let row = rows(vec![*a, *b, odd[(i + 3) % odd.len()], targets[(i + j) % targets.len()]]);
+                let posterior = model.posterior(&kept).unwrap();
+                let mut found = Vec::new();
+                model.score(&posterior, row.view(), &mut found);
+                let fine = found[0].nats.is_finite() && found[0].sd.is_finite() && found[0].nats >= 0.0;
+                assert!(fine, "{:?}: {found:?}", row.view().row(0));
+                let Ok(learnt) = model.learn(&posterior, &kept, block(row.view(), 0, 0, Pace::BAYES)) else { continue };
+                let mut after = learnt.evidence;
+                model.reorganise(&model.nothing(), &mut after);
+                if model.posterior(&after).is_ok() {
+                    kept = after;
+                }
+            }
+        }
+        assert!(model.restore(&kept.tensors()).is_ok(), "all is finite");
+    }
+}
