@@ -11,8 +11,13 @@ use surprisal::record::{Head, Offset, Partition};
 fn encode(criterion: &mut Criterion) {
     let key: Box<[u8]> = (*b"sensor-4711").into();
     let head = Head { offset: Offset(123_456_789), timestamp_ms: Some(1_709_210_096_789), key: Some(key) };
-    let score =
-        Score { surprisal: 12.345_678_901_234_5, surprisal_sd: 0.345_678_9, tail_probability: 0.012_345_678_9, step: 4_567 };
+    let score = Score {
+        surprisal: 12.345_678_901_234_5,
+        surprisal_sd: 0.345_678_9,
+        tail_probability: 0.012_345_678_9,
+        step: 4_567,
+        ..Score::default()
+    };
     let mut out = Vec::new();
     let mut group = criterion.benchmark_group("encode a score");
     group.throughput(Throughput::Elements(1));
@@ -39,6 +44,7 @@ fn encode(criterion: &mut Criterion) {
                 tail_probability: score.tail_probability,
                 posterior_step: score.step,
                 surprisal_sd: score.surprisal_sd,
+                ..proto::Score::default()
             };
             out.clear();
             message.encode(&mut out).expect("a Vec grows as needed");

@@ -11,21 +11,25 @@
 mod forget;
 mod others;
 mod ready;
+mod setup;
 mod site;
+mod trail;
 
 use std::collections::BTreeMap;
 
 use crate::calibration::{Calibrator, Tail};
 use crate::features::{Rows, RowsView, Schema};
 use crate::inference::rule::Rule;
-use crate::models::{Block, Evidence, Learnt, Model, NotFinite, Progress, Surprisal};
+use crate::models::{Block, Evidence, Explanation, Learnt, Model, NotFinite, Prediction, Progress, Surprisal};
 use crate::record::{Head, Offset, Partition, Run};
 
 use others::Others;
 
 pub use forget::subtract;
 pub use ready::{Ready, Refused, Taken};
+pub use setup::{Explain, Setup};
 pub use site::{Forgotten, Means, Site};
+pub use trail::Trail;
 
 /// How the engine learns.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,7 +60,7 @@ pub fn block_len(learnt: u64, max_block: usize) -> usize {
 }
 
 /// What an event was found to be.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Score {
     /// `-ln p(event | everything before)`, in nats.
     pub surprisal: f64,
@@ -64,14 +68,22 @@ pub struct Score {
     pub surprisal_sd: f64,
     /// Share of experience at least as surprising, in (0, 1].
     pub tail_probability: f64,
+    /// Whether people are to be told.
+    pub alert: bool,
     /// Learning steps behind the posterior that scored.
     pub step: u64,
+    /// What the model expected, if it predicts a number.
+    pub prediction: Option<Prediction>,
+    /// Which fields made the surprisal, where that was asked for.
+    pub explanation: Option<Box<Explanation>>,
 }
 
 /// A partition that this engine learns.
 #[derive(Clone, Debug, PartialEq)]
 struct Place<M: Model> {
     site: Site<M::Evidence>,
+    /// As of the events scored.
+    trail: Trail,
     /// The next record to come.
     next: Offset,
     /// Records before this one have committed scores: they are learnt, but not scored again.
@@ -98,7 +110,7 @@ struct Belief<M: Model> {
 #[derive(Debug)]
 pub struct Engine<M: Model> {
     model: M,
-    learning: Learning,
+    setup: Setup,
     categories: Vec<usize>,
     width: usize,
     places: BTreeMap<Partition, Place<M>>,
@@ -165,12 +177,12 @@ pub enum EngineError {
 
 impl<M: Model> Engine<M> {
     /// An engine that knows the prior only.
-    pub fn new(model: M, schema: &Schema, learning: Learning) -> Result<Self, EngineError> {
+    pub fn new(model: M, schema: &Schema, setup: impl Into<Setup>) -> Result<Self, EngineError> {
         let belief = Belief { posterior: model.posterior(&model.nothing())?, tail: Tail::default() };
         let others = Others::new(&model);
         Ok(Self {
             model,
-            learning,
+            setup: setup.into(),
             categories: schema.categories(),
             width: schema.width(),
             places: BTreeMap::new(),
@@ -259,6 +271,7 @@ impl<M: Model> Engine<M> {
             times: Vec::new(),
             pending_from: from,
             unpublished: false,
+            trail: site.trail.clone(),
             site,
         };
         let other = self.others.sites.remove(&partition);
@@ -360,7 +373,7 @@ impl<M: Model> Engine<M> {
         let mut surprisals = Vec::new();
         let mut start = 0;
         while start < run.heads.len() {
-            let block = self.learning.block_len(place.site.events);
+            let block = self.setup.learning.block_len(place.site.events);
             let most = run.heads.len().min(start + block - place.surprisals.len());
             let (forgotten, count) = place.site.stretch(&run.heads[start..most]);
             let end = start + count;
@@ -369,11 +382,24 @@ impl<M: Model> Engine<M> {
             self.model.score(&self.belief.posterior, rows, &mut surprisals);
             // Where a model can't tell, nothing is more surprising.
             let told = |number: f64| if number.is_nan() { f64::INFINITY } else { number };
-            scores.extend(surprisals.iter().map(|&Surprisal { nats, sd }| Score {
-                surprisal: told(nats),
-                surprisal_sd: told(sd),
-                tail_probability: self.belief.tail.probability(told(nats)),
-                step: self.step,
+            let predictions = self.model.predict(&self.belief.posterior, rows);
+            scores.extend(surprisals.iter().enumerate().map(|(row, &Surprisal { nats, sd })| {
+                let alert = false;
+                let explained = match self.setup.explain {
+                    Explain::Never => false,
+                    Explain::Alerts => alert,
+                    Explain::Always => true,
+                };
+                let explain = || self.model.explain(&self.belief.posterior, rows.slice(row..row + 1)).map(Box::new);
+                Score {
+                    surprisal: told(nats),
+                    surprisal_sd: told(sd),
+                    tail_probability: self.belief.tail.probability(told(nats)),
+                    alert,
+                    step: self.step,
+                    prediction: predictions.as_ref().and_then(|predictions| predictions[row]),
+                    explanation: if explained { explain() } else { None },
+                }
             }));
             // What is to be forgotten is scored like any event, and leaves no trace in what is learnt.
             if forgotten {
@@ -416,7 +442,7 @@ impl<M: Model> Engine<M> {
         refused: &mut Refused,
     ) {
         let (time_ms, elapsed_ms) = place.site.elapsed(&mut place.times);
-        let pace = self.learning.rule.pace(place.site.events, rows.len(), elapsed_ms);
+        let pace = self.setup.learning.rule.pace(place.site.events, rows.len(), elapsed_ms);
         let block = Block { rows, partition, offset: place.pending_from, step: place.site.step, pace };
         let learnt = self.model.learn(&self.belief.posterior, &place.site.evidence, block).and_then(|learnt| {
             let Learnt { mut evidence, progress } = learnt;
@@ -432,6 +458,7 @@ impl<M: Model> Engine<M> {
         let site = &mut place.site;
         site.events += rows.len() as u64;
         site.covers_to = covers_to;
+        site.trail = place.trail.clone();
         site.step += 1;
         site.time_ms = time_ms;
         self.step += 1;

@@ -3,6 +3,7 @@
 //! A model is pure. It holds its configuration only; what was learnt is [`Evidence`], which belongs to the engine.
 //! Models know nothing of Kafka, clocks, files or threads.
 
+mod account;
 pub mod any;
 mod inputs;
 pub mod mean_field;
@@ -24,6 +25,7 @@ use crate::noise::Noise;
 use crate::record::{Offset, Partition};
 
 pub use crate::inference::NotFinite;
+pub use account::{Contribution, Expected, Explanation, INTERVAL, Prediction};
 pub use any::AnyModel;
 pub use standard::Standard;
 
@@ -185,6 +187,18 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
     /// where it can't tell. Its bits depend on the row and the posterior and not on the rows beside it: how a stream falls into
     /// transactions must leave no trace.
     fn score(&self, posterior: &Self::Posterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
+
+    /// What was expected of each of `rows`, by a model that predicts a number; `None` in place of a row whose number is missing.
+    fn predict(&self, posterior: &Self::Posterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>> {
+        let _ = (posterior, rows);
+        None
+    }
+
+    /// An account of the surprisal of `row`, which is one, by a model that can give it.
+    fn explain(&self, posterior: &Self::Posterior, row: RowsView<'_>) -> Option<Explanation> {
+        let _ = (posterior, row);
+        None
+    }
 
     /// The site after a block: `retention · site + weight · ∇_m E_q[ln p(block | θ)]`, one natural-gradient step.
     fn learn(

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::codec::wire;
-use crate::engine::{Engine, EngineError, Learning, Site};
+use crate::engine::{Engine, EngineError, Setup, Site};
 use crate::failpoint;
 use crate::features::Schema;
 use crate::models::Model;
@@ -99,7 +99,7 @@ pub struct Pipeline<M: Model, S: Stream, C: Clock> {
     stream: S,
     clock: C,
     schema: Schema,
-    learning: Learning,
+    setup: Setup,
     settings: Settings,
     health: Health,
     /// What the posterior topic holds of each partition.
@@ -119,19 +119,19 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
     pub fn new(
         model: M,
         schema: Schema,
-        learning: Learning,
+        setup: impl Into<Setup>,
         settings: Settings,
         stream: S,
         clock: C,
         health: Health,
     ) -> Result<Self, EngineError> {
-        let now = clock.monotonic();
+        let (now, setup) = (clock.monotonic(), setup.into());
         Ok(Self {
-            engine: Engine::new(model, &schema, learning)?,
+            engine: Engine::new(model, &schema, setup.clone())?,
             stream,
             clock,
             schema,
-            learning,
+            setup,
             settings,
             health,
             published: BTreeMap::new(),
@@ -359,7 +359,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             self.clock.pause(pause);
         }
         self.restarts += 1;
-        self.engine = Engine::new(self.engine.model().clone(), &self.schema, self.learning)?;
+        self.engine = Engine::new(self.engine.model().clone(), &self.schema, self.setup.clone())?;
         self.pending = None;
         failpoint::reach("restarting");
         match self.stream.restart() {

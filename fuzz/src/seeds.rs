@@ -22,7 +22,7 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
     add("chunks", "last-first", &chunks.iter().rev().flat_map(framed).collect::<Vec<u8>>());
 
     let head = Head { offset: Offset(7), timestamp_ms: Some(-1), key: Some((*b"k\xff").into()) };
-    let score = Score { surprisal: 2.5, surprisal_sd: 0.5, tail_probability: 0.25, step: 3 };
+    let score = Score { surprisal: 2.5, surprisal_sd: 0.5, tail_probability: 0.25, step: 3, ..Score::default() };
     let mut out = Vec::new();
     for (name, format) in [("json", Format::Json), ("protobuf", Format::Protobuf)] {
         encode_score("m", "t", Partition(1), &head, &score, format, &mut out);

@@ -1,5 +1,6 @@
 //! A site: the evidence of one partition, and exactly which of its events it holds.
 
+use super::Trail;
 use crate::calibration::Calibrator;
 use crate::record::{Head, Offset, Span};
 
@@ -10,6 +11,8 @@ pub struct Site<E> {
     pub evidence: E,
     /// Surprisals of the events in the evidence.
     pub calibrator: Calibrator,
+    /// What followed the events one by one, as of the last in the evidence.
+    pub trail: Trail,
     /// Where the partition's evidence begins: no event before this offset was ever in it.
     pub begun_at: Offset,
     /// Every event before this offset is in the evidence, but for the forgotten; none from it on.
@@ -68,6 +71,7 @@ impl<E> Site<E> {
         Self {
             evidence: nothing,
             calibrator: Calibrator::default(),
+            trail: Trail::default(),
             begun_at: from,
             covers_to: from,
             events: 0,

@@ -6,7 +6,7 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use super::{Block, ColumnSummary, Evidence, Learnt, Model, NotFinite, Part, Surprisal};
+use super::{Block, ColumnSummary, Evidence, Explanation, Learnt, Model, NotFinite, Part, Prediction, Surprisal};
 use crate::checkpoint::{CheckpointError, Tensor};
 use crate::features::{Rows, RowsView};
 use crate::noise::Noise;
@@ -143,6 +143,8 @@ trait DynModel: Debug + Send + Sync {
     fn reconcile_dyn(&self, own: &AnyEvidence, others: &AnyEvidence, news: &AnyEvidence, site: &mut AnyEvidence);
     fn reconciles_dyn(&self) -> bool;
     fn score_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
+    fn predict_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>>;
+    fn explain_dyn(&self, posterior: &AnyPosterior, row: RowsView<'_>) -> Option<Explanation>;
     fn learn_dyn(&self, posterior: &AnyPosterior, site: &AnyEvidence, block: Block<'_>)
     -> Result<Learnt<AnyEvidence>, NotFinite>;
     fn contribution_dyn(&self, site: &AnyEvidence, rows: RowsView<'_>) -> Option<AnyEvidence>;
@@ -190,6 +192,14 @@ impl<M: Model> DynModel for M {
 
     fn score_dyn(&self, of: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         self.score(posterior::<M>(of), rows, surprisals);
+    }
+
+    fn predict_dyn(&self, of: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>> {
+        self.predict(posterior::<M>(of), rows)
+    }
+
+    fn explain_dyn(&self, of: &AnyPosterior, row: RowsView<'_>) -> Option<Explanation> {
+        self.explain(posterior::<M>(of), row)
     }
 
     fn learn_dyn(&self, of: &AnyPosterior, site: &AnyEvidence, block: Block<'_>) -> Result<Learnt<AnyEvidence>, NotFinite> {
@@ -265,6 +275,14 @@ impl Model for AnyModel {
 
     fn score(&self, posterior: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         self.0.score_dyn(posterior, rows, surprisals);
+    }
+
+    fn predict(&self, posterior: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>> {
+        self.0.predict_dyn(posterior, rows)
+    }
+
+    fn explain(&self, posterior: &AnyPosterior, row: RowsView<'_>) -> Option<Explanation> {
+        self.0.explain_dyn(posterior, row)
     }
 
     fn learn(&self, posterior: &AnyPosterior, site: &AnyEvidence, block: Block<'_>) -> Result<Learnt<AnyEvidence>, NotFinite> {

@@ -51,7 +51,7 @@ pub fn run(partition: Partition, rows: RowsView<'_>, from: usize) -> Run {
 /// Scores and learns rows `from..`.
 pub fn take<L: LogJoint>(engine: &mut Engine<MeanField<L>>, rows: RowsView<'_>, from: usize) -> Vec<Score> {
     let ready = engine.step(vec![run(P0, rows, from)]).expect("in order");
-    let scores = ready.scores().map(|(_, _, score)| *score).collect();
+    let scores = ready.scores().map(|(_, _, score)| score.clone()).collect();
     ready.advance(true);
     scores
 }

@@ -116,7 +116,7 @@ proptest! {
         let fresh = || Engine::new(model.clone(), &schema(&NAMES), learning).unwrap();
         let scores = |engine: &mut Engine<AnyModel>, from: usize, to: usize| {
             let ready = engine.step(vec![run(P0, rows.view().slice(0..to), from)]).unwrap();
-            let scores: Vec<Score> = ready.scores().map(|(_, _, score)| *score).collect();
+            let scores: Vec<Score> = ready.scores().map(|(_, _, score)| score.clone()).collect();
             ready.advance(true);
             scores
         };
@@ -207,7 +207,7 @@ fn a_likelihood_that_is_not_finite_is_refused_and_counted() {
         engine.step(vec![run(P0, rows.view().slice(0..from + 8), from)]).unwrap().advance(false);
         let before = engine.evidence();
         let ready = engine.step(vec![run(P0, rows.view(), from + 8)]).unwrap();
-        let score = *ready.scores().next().unwrap().2;
+        let score = ready.scores().next().unwrap().2.clone();
         assert_eq!(score.surprisal, f64::INFINITY);
         let refused = ready.refused().clone();
         assert_eq!(refused.events, 1);

@@ -65,7 +65,7 @@ fn the_demo_and_the_backtest_agree_on_every_row() {
         let cells: Vec<f64> = line.split(',').map(|cell| cell.parse().unwrap()).collect();
         let [row, surprisal, surprisal_sd, probability] = cells[..] else { panic!("{line}") };
         assert_eq!((row, *offset), (rows as f64, rows));
-        let score = scored.score;
+        let score = &scored.score;
         assert!((surprisal - score.surprisal).abs() <= 1e-12 * surprisal.abs().max(1.0), "row {row}: {surprisal}, {score:?}");
         assert!((probability - score.tail_probability).abs() <= 1e-12, "row {row}: {probability}, {score:?}");
         assert!((surprisal_sd - score.surprisal_sd).abs() <= 1e-12, "row {row}: {surprisal_sd}, {score:?}");

@@ -1,15 +1,20 @@
 //! Scores: the one message that is written for every event, so it is written without allocating.
 
+mod account;
+
 use std::fmt;
 
 use base64::Engine as _;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
-use prost::encoding::{WireType, double, encode_key, encode_varint, int32, int64, uint32, uint64};
+use prost::encoding::{WireType, bool as boolean, double, encode_key, encode_varint, int32, int64, message, uint32, uint64};
 use serde::{Deserialize, Serialize, Serializer};
+
+use account::{ContributionForm, PredictionForm, finite_explanation, finite_prediction};
 
 use super::{Format, SCHEMA_VERSION, WireError, proto};
 use crate::engine::Score;
+use crate::models::Explanation;
 use crate::record::{Head, Offset, Partition};
 
 const MESSAGE: &str = "Score";
@@ -45,7 +50,15 @@ pub fn encode_score(
     out.clear();
     let surprisal = if score.surprisal.is_nan() { f64::MAX } else { score.surprisal.clamp(f64::MIN, f64::MAX) };
     let surprisal_sd = if score.surprisal_sd.is_nan() { f64::MAX } else { score.surprisal_sd.min(f64::MAX) };
-    let score = Score { surprisal, surprisal_sd, ..*score };
+    let score = Score {
+        surprisal,
+        surprisal_sd,
+        tail_probability: score.tail_probability,
+        alert: score.alert,
+        step: score.step,
+        prediction: finite_prediction(score.prediction),
+        explanation: score.explanation.as_deref().map(|explanation| Box::new(finite_explanation(explanation))),
+    };
     match format {
         Format::Json => json(model_id, topic, partition, head, &score, out),
         Format::Protobuf => protobuf(model_id, topic, partition, head, &score, out),
@@ -91,6 +104,15 @@ fn protobuf(model_id: &str, topic: &str, partition: Partition, head: &Head, scor
     if score.surprisal_sd.to_bits() != 0 {
         double::encode(11, &score.surprisal_sd, out);
     }
+    if score.alert {
+        boolean::encode(12, &true, out);
+    }
+    if let Some(prediction) = score.prediction {
+        message::encode(13, &proto::Prediction::from(prediction), out);
+    }
+    if let Some(explanation) = score.explanation.as_deref() {
+        message::encode(14, &proto::Explanation::from(explanation), out);
+    }
 }
 
 /// The JSON form, to be written. A key that is not UTF-8 goes as Base64.
@@ -111,6 +133,14 @@ struct JsonOut<'a> {
     surprisal_sd: f64,
     tail_probability: f64,
     posterior_step: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    alert: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prediction: Option<PredictionForm>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contributions: Option<Vec<ContributionForm>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nearest: Option<&'a str>,
 }
 
 fn base64<S: Serializer>(bytes: &Option<&[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -132,6 +162,13 @@ fn json(model_id: &str, topic: &str, partition: Partition, head: &Head, score: &
         surprisal_sd: score.surprisal_sd,
         tail_probability: score.tail_probability,
         posterior_step: score.step,
+        alert: score.alert,
+        prediction: score.prediction.map(PredictionForm::from),
+        contributions: score
+            .explanation
+            .as_deref()
+            .map(|explanation| explanation.contributions.iter().map(ContributionForm::from).collect()),
+        nearest: score.explanation.as_deref().and_then(|explanation| explanation.nearest.as_deref()),
     };
     serde_json::to_writer(out, &form).expect("a Vec takes any bytes, and the form's keys are texts");
 }
@@ -150,6 +187,11 @@ struct JsonIn {
     surprisal_sd: f64,
     tail_probability: f64,
     posterior_step: u64,
+    #[serde(default)]
+    alert: bool,
+    prediction: Option<PredictionForm>,
+    contributions: Option<Vec<ContributionForm>>,
+    nearest: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -202,7 +244,15 @@ fn from_json(bytes: &[u8]) -> Result<Scored, WireError> {
             surprisal: form.surprisal,
             surprisal_sd: form.surprisal_sd,
             tail_probability: form.tail_probability,
+            alert: form.alert,
             step: form.posterior_step,
+            prediction: form.prediction.map(Into::into),
+            explanation: form.contributions.map(|contributions| {
+                Box::new(Explanation {
+                    contributions: contributions.into_iter().map(Into::into).collect(),
+                    nearest: form.nearest,
+                })
+            }),
         },
     })
 }
@@ -217,7 +267,10 @@ fn from_protobuf(score: proto::Score) -> Scored {
             surprisal: score.surprisal,
             surprisal_sd: score.surprisal_sd,
             tail_probability: score.tail_probability,
+            alert: score.alert,
             step: score.posterior_step,
+            prediction: score.prediction.map(Into::into),
+            explanation: score.explanation.map(|explanation| Box::new(explanation.into())),
         },
     }
 }
@@ -227,6 +280,17 @@ mod tests {
     use prost::Message;
 
     use super::*;
+    use crate::models::{Contribution, Expected, Prediction};
+
+    fn explanation(nats: f64) -> Explanation {
+        let expected = [
+            None,
+            Some(Expected::Number { mean: nats, lower: f64::MIN, upper: f64::MAX }),
+            Some(Expected::Value { likeliest: "gelb \"1\"".into(), probability: 0.75 }),
+        ];
+        let contributions = expected.map(|expected| Contribution { column: "größe".into(), nats, expected });
+        Explanation { contributions: contributions.into(), nearest: Some("3@17".into()) }
+    }
 
     fn cases() -> Vec<(Head, Score)> {
         let keys: [Option<&[u8]>; 5] = [None, Some(b""), Some("schlüssel \"1\"\n".as_bytes()), Some(b"\xff\x00\xfe"), Some(b"k")];
@@ -243,7 +307,15 @@ mod tests {
                 let tail_probability = [1.0, 1.0 / 3.0, f64::MIN_POSITIVE][index % 3];
                 let surprisal_sd = [0.0, 0.25, f64::MAX][index % 3];
                 let step = numbers[index % 4].unsigned_abs();
-                cases.push((head, Score { surprisal, surprisal_sd, tail_probability, step }));
+                let prediction = (index % 2 == 0).then_some(Prediction {
+                    expected: surprisal,
+                    lower: -0.0,
+                    upper: 7.5,
+                    probability: 1.0 / 3.0,
+                });
+                let explanation = [None, Some(Box::default()), Some(Box::new(explanation(surprisal)))][index % 3].clone();
+                let alert = index % 3 == 2;
+                cases.push((head, Score { surprisal, surprisal_sd, tail_probability, alert, step, prediction, explanation }));
             }
         }
         cases
@@ -280,6 +352,9 @@ mod tests {
                     tail_probability: score.tail_probability,
                     posterior_step: score.step,
                     surprisal_sd: score.surprisal_sd,
+                    alert: score.alert,
+                    prediction: score.prediction.map(Into::into),
+                    explanation: score.explanation.as_deref().map(Into::into),
                 };
                 let mut out = Vec::new();
                 encode_score(model_id, topic, Partition(partition), &head, &score, Format::Protobuf, &mut out);
@@ -295,7 +370,7 @@ mod tests {
     #[test]
     fn the_json_form_is_plain() {
         let head = Head { offset: Offset(9), timestamp_ms: None, key: Some((*b"\xff\xfe").into()) };
-        let score = Score { surprisal: 2.5, surprisal_sd: 0.5, tail_probability: 0.25, step: 3 };
+        let score = Score { surprisal: 2.5, surprisal_sd: 0.5, tail_probability: 0.25, step: 3, ..Score::default() };
         let mut out = Vec::new();
         encode_score("m", "t", Partition(1), &head, &score, Format::Json, &mut out);
         let expected = r#"{"schema_version":1,"model_id":"m","topic":"t","partition":1,"offset":9,"key_base64":"//4=","surprisal":2.5,"surprisal_sd":0.5,"tail_probability":0.25,"posterior_step":3}"#;
@@ -308,7 +383,7 @@ mod tests {
         let mut out = Vec::new();
         for format in [Format::Json, Format::Protobuf] {
             for (surprisal, written) in [(f64::INFINITY, f64::MAX), (f64::NAN, f64::MAX), (f64::NEG_INFINITY, f64::MIN)] {
-                let score = Score { surprisal, surprisal_sd: f64::NAN, tail_probability: 1.0, step: 0 };
+                let score = Score { surprisal, surprisal_sd: f64::NAN, tail_probability: 1.0, ..Score::default() };
                 encode_score("m", "t", Partition(0), &head, &score, format, &mut out);
                 assert_eq!(
                     decode_score(&out, format).unwrap().score,

@@ -8,7 +8,7 @@ use prost::encoding::{DecodeContext, decode_key, skip_field};
 use super::{SCHEMA_VERSION, WireError, chunk, proto};
 use crate::calibration::Calibrator;
 use crate::checkpoint::{Data, Tensor};
-use crate::engine::{Forgotten, Means, Site};
+use crate::engine::{Forgotten, Means, Site, Trail};
 use crate::features::Kind;
 use crate::models::{ColumnSummary, Evidence, Model};
 use crate::record::{Offset, Partition, Span};
@@ -74,6 +74,8 @@ pub struct Snapshot {
     pub columns: Vec<ColumnSummary>,
     /// Surprisals seen.
     pub calibrator: Calibrator,
+    /// What follows the events one by one.
+    pub trail: Vec<Tensor>,
     /// Events that are not to be in the evidence.
     pub forgotten: Vec<Forgotten>,
 }
@@ -90,14 +92,12 @@ impl Snapshot {
         if found != expected {
             return Err(WireError::Fingerprint { model_id: model_id.clone(), found, expected });
         }
-        let evidence = model.restore(&self.tensors).map_err(|source| WireError::Checkpoint {
-            model_id: model_id.clone(),
-            partition: *partition,
-            source,
-        })?;
+        let misfit = |source| WireError::Checkpoint { model_id: model_id.clone(), partition: *partition, source };
+        let evidence = model.restore(&self.tensors).map_err(misfit)?;
+        let trail = Trail::restore(&self.trail).map_err(misfit)?;
         let Self { begun_at, covers_to, events, refused, step, time_ms, .. } = *self;
         let (calibrator, forgotten) = (self.calibrator.clone(), self.forgotten.clone());
-        Ok(Site { evidence, calibrator, begun_at, covers_to, events, refused, step, time_ms, forgotten })
+        Ok(Site { evidence, calibrator, trail, begun_at, covers_to, events, refused, step, time_ms, forgotten })
     }
 }
 
@@ -130,6 +130,7 @@ pub fn encode_snapshot<E: Evidence>(
         refused: site.refused,
         forgotten: site.forgotten.iter().map(forgotten_out).collect(),
         archive: header.archive.iter().map(archived_out).collect(),
+        trail: site.trail.tensors().iter().map(tensor_out).collect(),
     };
     chunk::cut(&header.model_id, header.partition, &snapshot.encode_to_vec(), chunk_bytes)
 }
@@ -141,8 +142,9 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Snapshot, WireError> {
     check_counters(&snapshot)?;
     let calibrator = snapshot.calibrator.ok_or_else(|| field("calibrator", "is missing".into()))?;
     let tensors = snapshot.evidence.into_iter().map(tensor_in).collect::<Result<Vec<_>, _>>()?;
+    let trail = snapshot.trail.into_iter().map(tensor_in).collect::<Result<Vec<_>, _>>()?;
     let mut names = BTreeSet::new();
-    if let Some(twice) = tensors.iter().find(|tensor| !names.insert(&tensor.name)) {
+    if let Some(twice) = tensors.iter().chain(&trail).find(|tensor| !names.insert(&tensor.name)) {
         return Err(field("evidence", format!("tensor `{}` occurs twice", twice.name)));
     }
     Ok(Snapshot {
@@ -170,6 +172,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Snapshot, WireError> {
                     "expected finite means in ascending order within its range, each with a positive weight".into(),
                 )
             })?,
+        trail,
         forgotten: snapshot.forgotten.iter().map(forgotten_in).collect::<Result<_, _>>()?,
     })
 }
@@ -181,7 +184,7 @@ fn check_entries(mut bytes: &[u8]) -> Result<(), WireError> {
     while !bytes.is_empty() {
         let (tag, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
         skip_field(wire_type, tag, &mut bytes, DecodeContext::default()).map_err(malformed)?;
-        entries += usize::from(tag == 11 || tag == 12);
+        entries += usize::from(matches!(tag, 11 | 12 | 19));
     }
     if entries > MAX_ENTRIES {
         return Err(field("evidence", format!("{entries} tensors and column summaries, expected at most {MAX_ENTRIES}")));

@@ -114,6 +114,7 @@ fn site(seed: u64) -> Site<Memory> {
     Site {
         evidence,
         calibrator,
+        trail: Trail::default(),
         begun_at: Offset(seed as i64 + 1),
         covers_to: Offset(seed as i64 + 5),
         events: seed,

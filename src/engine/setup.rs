@@ -1,0 +1,30 @@
+//! How an engine learns, and what it says of the events.
+
+use super::Learning;
+
+/// What an engine does beside scoring.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Setup {
+    /// How it learns.
+    pub learning: Learning,
+    /// Of which events it gives an account.
+    pub explain: Explain,
+}
+
+impl From<Learning> for Setup {
+    fn from(learning: Learning) -> Self {
+        Self { learning, ..Self::default() }
+    }
+}
+
+/// Which scores come with an account of themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Explain {
+    /// None.
+    Never,
+    /// Those that alert.
+    #[default]
+    Alerts,
+    /// All.
+    Always,
+}
