@@ -194,6 +194,13 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
         None
     }
 
+    /// `-ln` of the probability of an event at least as extreme as each of `rows`, by a model that has a distribution function: what alerts are
+    /// judged by. That of any other model is its surprisal.
+    fn extremity(&self, posterior: &Self::Posterior, rows: RowsView<'_>) -> Option<Vec<f64>> {
+        let _ = (posterior, rows);
+        None
+    }
+
     /// An account of the surprisal of `row`, which is one, by a model that can give it.
     fn explain(&self, posterior: &Self::Posterior, row: RowsView<'_>) -> Option<Explanation> {
         let _ = (posterior, row);

@@ -144,6 +144,7 @@ trait DynModel: Debug + Send + Sync {
     fn reconciles_dyn(&self) -> bool;
     fn score_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
     fn predict_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>>;
+    fn extremity_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<f64>>;
     fn explain_dyn(&self, posterior: &AnyPosterior, row: RowsView<'_>) -> Option<Explanation>;
     fn learn_dyn(&self, posterior: &AnyPosterior, site: &AnyEvidence, block: Block<'_>)
     -> Result<Learnt<AnyEvidence>, NotFinite>;
@@ -196,6 +197,10 @@ impl<M: Model> DynModel for M {
 
     fn predict_dyn(&self, of: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>> {
         self.predict(posterior::<M>(of), rows)
+    }
+
+    fn extremity_dyn(&self, of: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<f64>> {
+        self.extremity(posterior::<M>(of), rows)
     }
 
     fn explain_dyn(&self, of: &AnyPosterior, row: RowsView<'_>) -> Option<Explanation> {
@@ -279,6 +284,10 @@ impl Model for AnyModel {
 
     fn predict(&self, posterior: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>> {
         self.0.predict_dyn(posterior, rows)
+    }
+
+    fn extremity(&self, posterior: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<f64>> {
+        self.0.extremity_dyn(posterior, rows)
     }
 
     fn explain(&self, posterior: &AnyPosterior, row: RowsView<'_>) -> Option<Explanation> {
