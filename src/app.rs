@@ -9,6 +9,7 @@ mod demo;
 mod evaluation;
 mod inspect;
 mod model;
+mod nab;
 mod report;
 mod sample;
 mod scoreboard;
@@ -167,7 +168,7 @@ fn execute(cli: Cli, model_of: ModelOf<'_>) -> Result<(), AppError> {
         Command::Sample(arguments) => sample::run(&Config::load(&arguments.config)?, &arguments, model_of),
         Command::Backtest(arguments) => backtest::run(&arguments, model_of),
         Command::Demo(arguments) => demo::run(&arguments),
-        Command::Scoreboard(arguments) => scoreboard::run(&arguments.data, &arguments.output),
+        Command::Scoreboard(arguments) => scoreboard::run(&arguments),
     }
 }
 

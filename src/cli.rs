@@ -271,9 +271,13 @@ pub struct DemoArgs {
 /// Which data sets to backtest.
 #[derive(Clone, Debug, Args)]
 pub struct ScoreboardArgs {
-    /// Directory of data sets
+    /// Directory of data sets: labelled tables in tabular/, the Numenta Anomaly Benchmark in nab/, or one of the two
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+
+    /// Write each series' timestamp,anomaly_score below this directory, as the benchmark's own scorer reads them
+    #[arg(long, value_name = "OUTDIR")]
+    pub nab_scores: Option<PathBuf>,
 
     /// Write the table here, as JSON
     #[arg(long, value_name = "FILE.json", default_value = "target/scoreboard.json")]

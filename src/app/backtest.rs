@@ -10,9 +10,9 @@ use super::{AppError, ModelOf, say};
 use crate::cli::BacktestArgs;
 use crate::config::{Config, ModelConfig};
 use crate::engine::{Engine, Learning, Refused, Score};
-use crate::features::Schema;
+use crate::features::{RowsView, Schema};
 use crate::models::{AnyModel, Model};
-use crate::record::{Offset, Partition};
+use crate::record::{Head, Offset, Partition};
 use crate::stream::file::{FileEvents, infer_schema};
 
 /// Rows taken in one step. It changes nothing but speed.
@@ -40,8 +40,8 @@ pub fn run(arguments: &BacktestArgs, model_of: ModelOf<'_>) -> Result<(), AppErr
     };
     let model = model_of(&schema, &config)?;
     let mut scores = arguments.scores.as_deref().map(Scores::create).transpose()?;
-    let report = backtest(&arguments.input, &schema, label, model, config.learning(), &mut |row, score| match &mut scores {
-        Some(scores) => scores.write(row, score),
+    let report = backtest(&arguments.input, &schema, label, model, config.learning(), &mut |row| match &mut scores {
+        Some(scores) => scores.write(row.head.offset, row.score),
         None => Ok(()),
     })?;
     if let Some(scores) = scores {
@@ -57,14 +57,27 @@ pub fn run(arguments: &BacktestArgs, model_of: ModelOf<'_>) -> Result<(), AppErr
     }
 }
 
-/// Scores and learns all rows of a file, and hands out each row's score in order.
+/// A row of a file and what it was found to be.
+#[derive(Clone, Copy, Debug)]
+pub struct ScoredRow<'a> {
+    /// Where it stands, and when it was.
+    pub head: &'a Head,
+    /// The row alone.
+    pub cells: RowsView<'a>,
+    /// Whether it is an anomaly, where that is known.
+    pub label: Option<bool>,
+    /// Its score.
+    pub score: &'a Score,
+}
+
+/// Scores and learns all rows of a file, and hands out each row with its score, in order.
 pub fn backtest(
     input: &Path,
     schema: &Schema,
     label: Option<&str>,
     model: AnyModel,
     learning: Learning,
-    scored: &mut dyn FnMut(Offset, &Score) -> Result<(), AppError>,
+    scored: &mut dyn FnMut(ScoredRow<'_>) -> Result<(), AppError>,
 ) -> Result<Report, AppError> {
     let mut events = FileEvents::open(input, schema, label)?;
     let mut engine = Engine::new(model, schema, learning)?;
@@ -81,12 +94,13 @@ pub fn backtest(
                 _ => tracing::debug!(reason = letter.reason.label(), "{}", letter.detail),
             }
         }
-        labels.extend(labelled.labels);
-        let ready = engine.step(vec![labelled.run])?;
-        for (_, head, score) in ready.scores() {
+        let mut ready = engine.open();
+        let taken = ready.take(labelled.run)?;
+        for (row, ((head, score), label)) in taken.scores().zip(&labelled.labels).enumerate() {
             surprisals.push(score.surprisal);
-            scored(head.offset, score)?;
+            scored(ScoredRow { head, cells: taken.run().events().slice(row..row + 1), label: *label, score })?;
         }
+        labels.extend(labelled.labels);
         if let Refused { events, cause: Some(cause), .. } = ready.refused() {
             tracing::warn!(events, "rows scored but not learnt: {cause}");
         }

@@ -1,5 +1,10 @@
-//! `surprisal scoreboard`: every labelled data set of a folder, one configuration for all.
+//! `surprisal scoreboard`: every data set of a folder, one configuration for all of a kind.
+//!
+//! Labelled tables are ranked here; series of the Numenta Anomaly Benchmark in `corpus`.
 
+mod corpus;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -7,6 +12,7 @@ use serde::Serialize;
 use super::backtest::{SAMPLE_ROWS, backtest};
 use super::report::{Report, save_json};
 use super::{AppError, say};
+use crate::cli::ScoreboardArgs;
 use crate::config::ModelConfig;
 use crate::stream::file::infer_schema;
 
@@ -15,6 +21,15 @@ const LABEL: &str = "label";
 
 #[derive(Serialize)]
 struct Scoreboard {
+    #[serde(flatten)]
+    tabular: Option<Tabular>,
+    /// The benchmark's scores, by profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nab: Option<BTreeMap<String, f64>>,
+}
+
+#[derive(Serialize)]
+struct Tabular {
     tabular: Vec<Row>,
     mean_roc_auc: f64,
     mean_average_precision: f64,
@@ -30,18 +45,29 @@ struct Row {
     events_per_second: f64,
 }
 
-/// Runs the command on `data`, which holds `tabular/*.csv` or `*.csv.gz`.
-pub fn run(data: &Path, output: &Path) -> Result<(), AppError> {
+/// Runs the command on a folder that holds `tabular/*.csv` or `*.csv.gz`, or `nab/`, or both.
+pub fn run(arguments: &ScoreboardArgs) -> Result<(), AppError> {
+    let (tables, series) = (arguments.data.join("tabular"), arguments.data.join("nab"));
+    if !tables.is_dir() && !series.is_dir() {
+        return Err(AppError::Unusable(format!("{}: there is neither a folder `tabular` nor `nab`", arguments.data.display())));
+    }
+    let tabular = tables.is_dir().then(|| rank_tables(&tables)).transpose()?;
+    let nab = series.is_dir().then(|| corpus::run(&series, arguments.nab_scores.as_deref())).transpose()?;
+    save_json(&Scoreboard { tabular, nab }, &arguments.output)
+}
+
+/// Ranks the rows of all tables in `folder`.
+fn rank_tables(folder: &Path) -> Result<Tabular, AppError> {
     let mut tabular = Vec::new();
     say(format_args!(
         "{:<20} {:>8} {:>9} {:>8} {:>17} {:>10}",
         "data set", "events", "anomalies", "ROC AUC", "average precision", "events/s"
     ))?;
-    for (name, path) in sets(&data.join("tabular"))? {
+    for (name, path) in sets(folder)? {
         let schema = infer_schema(&path, Some(LABEL), SAMPLE_ROWS)?;
         let config = ModelConfig::default();
         let model = super::model(&schema, &config)?;
-        let report = backtest(&path, &schema, Some(LABEL), model, config.learning(), &mut |_, _| Ok(()))?;
+        let report = backtest(&path, &schema, Some(LABEL), model, config.learning(), &mut |_| Ok(()))?;
         let row = Row::new(name, &report).ok_or_else(|| {
             AppError::Unusable(format!("{}: `{LABEL}` holds one value only; both 0 and 1 are needed", path.display()))
         })?;
@@ -54,7 +80,7 @@ pub fn run(data: &Path, output: &Path) -> Result<(), AppError> {
     let mean = |figure: fn(&Row) -> f64| tabular.iter().map(figure).sum::<f64>() / tabular.len() as f64;
     let (mean_roc_auc, mean_average_precision) = (mean(|row| row.roc_auc), mean(|row| row.average_precision));
     say(format_args!("{:<20} {:>8} {:>9} {mean_roc_auc:>8.4} {mean_average_precision:>17.4}", "mean", "", ""))?;
-    save_json(&Scoreboard { tabular, mean_roc_auc, mean_average_precision }, output)
+    Ok(Tabular { tabular, mean_roc_auc, mean_average_precision })
 }
 
 impl Row {
