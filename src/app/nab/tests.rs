@@ -52,7 +52,9 @@ fn agrees_with_brute_force() {
 fn the_scale_runs_from_nothing_to_perfection() {
     let windows = vec![(20, 29), (40, 49)];
     assert_eq!(score(&[series(windows.clone(), &[20, 40])], &STANDARD), Ok(100.0));
-    assert_eq!(score(&[series(windows.clone(), &[])], &STANDARD), Ok(0.0));
+    // Where a false detection costs more than all windows are worth, nothing is the best that can be done.
+    let dear = Profile { false_positive: 10.0, ..STANDARD };
+    assert_eq!(score(&[series(windows.clone(), &[12])], &dear), Ok(0.0));
     // Half of the windows, from their first row: half of the way.
     assert!((score(&[series(windows.clone(), &[20])], &STANDARD).expect("windows") - 50.0).abs() < 1e-12);
     // Late in a window is worth less than early, and false detections cost; in probation they don't.
