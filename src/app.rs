@@ -7,6 +7,7 @@ mod amend;
 mod backtest;
 mod demo;
 mod evaluation;
+pub mod html;
 mod inspect;
 mod model;
 mod nab;

@@ -94,7 +94,8 @@ pub enum Command {
     ///
     /// Each row is scored before it is learnt. Without a configuration the columns are inferred from the file.
     #[command(
-        after_help = "Example:\n  surprisal backtest --input events.csv.gz --label is_fraud --scores scores.csv --report report.json"
+        after_help = "Examples:\n  surprisal backtest --input events.csv.gz --label is_fraud --scores scores.csv --report report.json\n  \
+                      surprisal backtest --input events.csv.gz --html report.html"
     )]
     Backtest(BacktestArgs),
 
@@ -246,6 +247,10 @@ pub struct BacktestArgs {
     /// Write the figures here, as JSON: events, scored, roc_auc, average_precision, mean_surprisal (nats), seconds and more
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
+
+    /// Write a page with charts here: one HTML file that needs no network
+    #[arg(long, value_name = "FILE.html")]
+    pub html: Option<PathBuf>,
 }
 
 /// How to show the service.
@@ -313,7 +318,7 @@ mod tests {
             }
             assert!(command.get_about().is_some() && help.contains("Example"), "{}", command.get_name());
         }
-        assert_eq!(examples, 14);
+        assert_eq!(examples, 15);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! `surprisal backtest`: the engine over a file, prequentially: each row is scored before it is learnt.
 
+mod drawn;
+
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::Instant;
 
+use self::drawn::Drawn;
 use super::report::Report;
 use super::{AppError, ModelOf, say};
 use crate::cli::BacktestArgs;
@@ -40,15 +43,24 @@ pub fn run(arguments: &BacktestArgs, model_of: ModelOf<'_>) -> Result<(), AppErr
     };
     let model = model_of(&schema, &config)?;
     let mut scores = arguments.scores.as_deref().map(Scores::create).transpose()?;
-    let report = backtest(&arguments.input, &schema, label, model, config.learning(), &mut |row| match &mut scores {
-        Some(scores) => scores.write(row.head.offset, row.score),
-        None => Ok(()),
+    let mut drawn = arguments.html.as_deref().map(|path| (path, Drawn::new(&arguments.input, &schema)));
+    let report = backtest(&arguments.input, &schema, label, model, config.learning(), &mut |row| {
+        if let Some((_, drawn)) = &mut drawn {
+            drawn.push(&row);
+        }
+        match &mut scores {
+            Some(scores) => scores.write(row.head.offset, row.score),
+            None => Ok(()),
+        }
     })?;
     if let Some(scores) = scores {
         scores.finish()?;
     }
     if let Some(path) = &arguments.report {
         report.save(path)?;
+    }
+    if let Some((path, drawn)) = drawn {
+        drawn.save(&report, path)?;
     }
     report.print(&mut io::stdout()).map_err(|source| AppError::System { doing: "printing the report", source })?;
     match report.scored {

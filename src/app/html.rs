@@ -20,7 +20,7 @@ mod checks;
 mod events;
 mod panel;
 mod scale;
-mod text;
+pub(super) mod text;
 mod thin;
 mod timeline;
 
@@ -157,9 +157,14 @@ impl Series {
         self.figures.push(figure);
     }
 
+    fn has_anomalies(&self) -> bool {
+        self.observations.iter().any(|seen| seen.label == Some(true))
+    }
+
     /// Time, if all events have one and none goes back; rows otherwise.
     fn along(&self) -> Along {
-        let is_time = self.observations.iter().all(|seen| seen.time_ms.is_some()) && self.observations.is_sorted_by_key(|seen| seen.time_ms);
+        let is_time = self.observations.iter().all(|seen| seen.time_ms.is_some())
+            && self.observations.is_sorted_by_key(|seen| seen.time_ms);
         let position = |seen: Option<&Observation>| seen.map_or(0, |seen| seen.position(is_time));
         Along::new(position(self.observations.first()), position(self.observations.last()), is_time)
     }
@@ -176,7 +181,12 @@ pub fn page(series: &Series) -> String {
     let timeline = timeline::charts(series, along);
     let (calibration, calibrated) = checks::calibration(&series.observations);
     let (budget, spent) = checks::budget(series, along);
-    let mut tiles = section("calibration", "Do tail probabilities mean what they say?", &calibrated, CALIBRATION_KEY, &calibration);
+    let mut calibration_key = CALIBRATION_KEY.to_vec();
+    if series.has_anomalies() {
+        calibration_key.insert(1, ("normal", "without labelled anomalies"));
+    }
+    let mut tiles =
+        section("calibration", "Do tail probabilities mean what they say?", &calibrated, &calibration_key, &calibration);
     if let Some((histogram, covered)) = checks::histogram(&series.observations) {
         tiles += &section("pit", "Do predictions?", &covered, PIT_KEY, &histogram);
     }
@@ -218,7 +228,7 @@ fn key(series: &Series) -> String {
         marks.extend([("expected", "expected"), ("interval", "90 % interval")]);
     }
     marks.extend([("surprisal", "surprisal"), ("alert", "alert")]);
-    if series.observations.iter().any(|seen| seen.label == Some(true)) {
+    if series.has_anomalies() {
         marks.push(("label", "labelled anomaly"));
     }
     key_of(&marks)

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::AppError;
 use super::evaluation::{self, Ranking};
+use super::html::{Figure, text};
 
 /// The figures of a demo or a backtest.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -73,6 +74,24 @@ impl Report {
             line("average precision", format!("{average_precision:.4}"))?;
         }
         Ok(())
+    }
+
+    /// The figures, for a page.
+    pub fn figures(&self) -> Vec<Figure> {
+        let dead = match self.dead_letters {
+            0 => "all scored".to_owned(),
+            dead => format!("{} could not be scored", text::count(dead as usize)),
+        };
+        let mut figures = vec![Figure::new("events", text::count(self.events as usize), dead)];
+        figures.extend(self.mean_surprisal.map(|mean| Figure::new("mean surprisal", text::number(mean), "nats an event")));
+        if let Some(Ranking { roc_auc, average_precision, anomalies, found }) = self.ranking {
+            let labelled = format!("{} labelled anomalies", text::count(anomalies));
+            let among = format!("{} found among as many", text::count(found));
+            figures.push(Figure::new("ROC AUC", format!("{roc_auc:.3}"), labelled));
+            figures.push(Figure::new("average precision", format!("{average_precision:.3}"), among));
+        }
+        figures.push(Figure::new("rate", text::number(self.events_per_second), "events a second"));
+        figures
     }
 
     /// Writes the figures to `path`.

@@ -24,7 +24,8 @@ pub fn calibration(observations: &[Observation]) -> (String, String) {
     };
     let (all, normal) = (sorted(|_| true), sorted(|seen| seen.label != Some(true)));
     let decades = (all.len() as f64).log10().clamp(1.0, 5.0).ceil();
-    let alphas: Vec<f64> = (0..=(decades * PER_DECADE) as i32).map(|step| 10_f64.powf(f64::from(step) / PER_DECADE - decades)).collect();
+    let alphas: Vec<f64> =
+        (0..=(decades * PER_DECADE) as i32).map(|step| 10_f64.powf(f64::from(step) / PER_DECADE - decades)).collect();
     let scale = Scale::log(10_f64.powf(-decades), 1.0);
     let mut panel = Panel::new(HEIGHT, scale.ticks(5), scale.ticks(5));
     let place = on(scale, scale);
@@ -44,7 +45,8 @@ pub fn calibration(observations: &[Observation]) -> (String, String) {
     }
     panel.line("observed", curve(&all));
     let alpha = 0.01;
-    let said = format!("A tail probability of at most {} was given to {} of all events.", number(alpha), percent(share(&all, alpha)));
+    let said =
+        format!("A tail probability of at most {} was given to {} of all events.", number(alpha), percent(share(&all, alpha)));
     (panel.html("observed share, against tail probability", &format!("Calibration of the tail probability. {said}"), false), said)
 }
 
@@ -78,7 +80,10 @@ pub fn histogram(observations: &[Observation]) -> Option<(String, String)> {
     panel.band("chance", &[(0.0, y.at(1.0 - spread), y.at(1.0 + spread)), (1.0, y.at(1.0 - spread), y.at(1.0 + spread))]);
     panel.line("asked", [(0.0, y.at(1.0)), (1.0, y.at(1.0))]);
     let said = format!("The 90 % interval held {} of the events.", percent(covered as f64 / all as f64));
-    Some((panel.html("density, against the predictive's quantile (PIT)", &format!("Histogram of quantiles. {said}"), false), said))
+    Some((
+        panel.html("density, against the predictive's quantile (PIT)", &format!("Histogram of quantiles. {said}"), false),
+        said,
+    ))
 }
 
 /// Alerts by time, or by thousands of rows, against the rate that was asked for.
@@ -99,7 +104,7 @@ pub fn budget(series: &Series, along: Along) -> (String, String) {
     let mut panel = Panel::new(HEIGHT, along.ticks(), y.ticks(4));
     let mut steps = Vec::new();
     for bar in 0..bars {
-        let (from, to) = (bar as f64 / bars as f64, (bar + 1) as f64 / bars as f64);
+        let (from, to) = (bar as f64 * width / along.span(), ((bar + 1) as f64 * width / along.span()).min(1.0));
         let position = begin + (bar as f64 * width) as i64;
         let name = match along.is_time {
             true if width >= 86_400_000.0 => day(position),
@@ -115,7 +120,7 @@ pub fn budget(series: &Series, along: Along) -> (String, String) {
     let total: usize = alerts.iter().sum();
     let rate = 1000.0 * total as f64 / observations.len().max(1) as f64;
     let said = format!(
-        "{} in all: {} in a thousand events, where {} were asked for.",
+        "{} in all, {} in a thousand events; asked for: {}.",
         counted(total, "alert"),
         number(rate),
         number(1000.0 * series.asked_rate)
@@ -127,7 +132,10 @@ pub fn budget(series: &Series, along: Along) -> (String, String) {
 fn stretch(along: Along) -> (f64, String) {
     const MOST_BARS: f64 = 60.0;
     let (units, names): (&[f64], &[&str]) = match along.is_time {
-        true => (&[6e4, 3.6e6, 8.64e7, 6.048e8, 2.592e9, 3.15576e10], &["a minute", "an hour", "a day", "a week", "a month", "a year"]),
+        true => (
+            &[6e4, 3.6e6, 8.64e7, 6.048e8, 2.592e9, 3.15576e10],
+            &["a minute", "an hour", "a day", "a week", "a month", "a year"],
+        ),
         false => (&[1e3], &["in a thousand rows"]),
     };
     let fits = units.iter().position(|unit| along.span() / unit <= MOST_BARS);
@@ -136,7 +144,11 @@ fn stretch(along: Along) -> (f64, String) {
         None => {
             let last = units[units.len() - 1];
             let many = (along.span() / last / MOST_BARS).ceil();
-            let unit = if along.is_time { format!("in {many} years") } else { format!("in {} rows", super::text::count((many * last) as usize)) };
+            let unit = if along.is_time {
+                format!("in {many} years")
+            } else {
+                format!("in {} rows", super::text::count((many * last) as usize))
+            };
             (many * last, unit)
         }
     }

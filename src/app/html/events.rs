@@ -41,7 +41,9 @@ pub fn table(series: &Series, is_time: bool) -> String {
     let labelled = series.observations.iter().any(|seen| seen.label.is_some());
     let widest = series.top.0.iter().flat_map(|(_, _, fields)| fields).filter_map(|field| field.nats).fold(0.0, f64::max);
     let explained = widest > 0.0;
-    let mut html = String::from("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Most surprising events\"><table><thead><tr>");
+    let mut html = String::from(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Most surprising events\"><table><thead><tr>",
+    );
     let time_head = if is_time { "<th scope=\"col\">time</th>" } else { "" };
     let label_head = if labelled { "<th scope=\"col\">label</th>" } else { "" };
     let field_head = if explained { "fields, with their nats" } else { "fields" };

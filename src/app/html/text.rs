@@ -46,7 +46,7 @@ pub fn counted(number: usize, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
-/// A number to three digits that matter, whole from a thousand up: `0.0213`, `27.3`, `1,204`, `3.1×10⁻⁷`.
+/// A number to three digits that matter, whole from a thousand up: `0.0213`, `27.3`, `1,204`, `3.1e-7`.
 pub fn number(value: f64) -> String {
     let size = value.abs();
     let sign = if value < 0.0 { "−" } else { "" };
@@ -59,25 +59,16 @@ pub fn number(value: f64) -> String {
     if size == 0.0 {
         return "0".into();
     }
-    if !(0.000_995..9_999_999.5).contains(&size) {
-        let text = format!("{size:.1e}");
-        let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
-        let digits = digits.strip_suffix(".0").unwrap_or(digits);
-        let times = if digits == "1" { String::new() } else { format!("{digits}×") };
-        return format!("{sign}{times}10{}", superscript(power));
+    if !(1e-5..9_999_999.5).contains(&size) {
+        return format!("{sign}{}", format!("{size:.1e}").replace(".0e", "e"));
     }
     if size >= 999.5 {
         return format!("{sign}{}", count(size.round() as usize));
     }
-    let decimals = (2 - size.log10().floor() as i32).clamp(0, 6) as usize;
+    let decimals = (2 - size.log10().floor() as i32).clamp(0, 7) as usize;
     let text = format!("{size:.decimals$}");
     let text = if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{sign}{text}")
-}
-
-fn superscript(power: &str) -> String {
-    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
-    power.chars().map(|letter| letter.to_digit(10).map_or('⁻', |digit| DIGITS[digit as usize])).collect()
 }
 
 /// A share as a percentage.
@@ -120,8 +111,9 @@ mod tests {
             (1_204_004.0, "1,204,004"),
             (100.0, "100"),
             (0.001, "0.001"),
-            (3.1e-7, "3.1×10⁻⁷"),
-            (-1e12, "−10¹²"),
+            (0.000_68, "0.00068"),
+            (3.1e-7, "3.1e-7"),
+            (-1e12, "−1e12"),
             (f64::INFINITY, "∞"),
             (f64::NAN, "none"),
         ] {
@@ -140,7 +132,10 @@ mod tests {
 
     #[test]
     fn nothing_of_a_text_is_markup() {
-        assert_eq!(escape("</script><b a=\"x\" b='y'>&\u{0}\n"), "&lt;/script&gt;&lt;b a=&quot;x&quot; b=&#39;y&#39;&gt;&amp;\u{fffd} ");
+        assert_eq!(
+            escape("</script><b a=\"x\" b='y'>&\u{0}\n"),
+            "&lt;/script&gt;&lt;b a=&quot;x&quot; b=&#39;y&#39;&gt;&amp;\u{fffd} "
+        );
         assert_eq!((clip("äöü", 2), clip("äö", 2)), ("äö…".into(), "äö".into()));
     }
 }

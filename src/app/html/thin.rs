@@ -83,7 +83,15 @@ mod tests {
     #[test]
     fn extremes_are_kept_where_they_are() {
         let count = 1_000_000;
-        let y = |row: usize| if row == 654_321 { 9.0 } else if row == 654_400 { -9.0 } else { (row % 7) as f64 };
+        let y = |row: usize| {
+            if row == 654_321 {
+                9.0
+            } else if row == 654_400 {
+                -9.0
+            } else {
+                (row % 7) as f64
+            }
+        };
         let kept = extremes((0..count).map(|row| (row as f64 / count as f64, y(row))));
         assert_eq!(kept.len(), 2 * PLACES);
         assert!(kept.is_sorted_by(|left, right| left.0 <= right.0));

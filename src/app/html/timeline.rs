@@ -9,8 +9,8 @@ use super::{Observation, Series};
 const VALUE_HEIGHT: usize = 130;
 const SURPRISAL_HEIGHT: usize = 210;
 
-/// Stretches of labelled anomalies that are shaded, at most; more would shade everything.
-const SHADED: usize = 80;
+/// Stretches of labelled anomalies that are shaded, and the share of the chart that they take, at most: more would shade everything.
+const SHADED: (usize, f64) = (80, 0.25);
 
 /// The section's charts. The first column is the one that is predicted.
 pub fn charts(series: &Series, along: Along) -> String {
@@ -20,7 +20,8 @@ pub fn charts(series: &Series, along: Along) -> String {
     let mut html = String::new();
     for (index, column) in series.columns.iter().enumerate() {
         let predicted = index == 0 && observations.iter().any(|seen| seen.prediction.is_some());
-        let ends = observations.iter().filter_map(|seen| seen.prediction).flat_map(|prediction| [prediction.low, prediction.high]);
+        let ends =
+            observations.iter().filter_map(|seen| seen.prediction).flat_map(|prediction| [prediction.low, prediction.high]);
         let scale = match predicted {
             true => Scale::fit(column.values.iter().copied().chain(ends)),
             false => Scale::fit(column.values.iter().copied()),
@@ -69,12 +70,13 @@ fn surprisal(observations: &[Observation], xs: &[f64], shades: &[(f64, f64)], al
     let (labels, alerts) = (dots(|seen| seen.label == Some(true)), dots(|seen| seen.alert));
     panel.group("labels", &labels);
     panel.group("alerts", &alerts);
-    let (labelled, alerted) = (number_of(observations, |seen| seen.label == Some(true)), number_of(observations, |seen| seen.alert));
+    let (labelled, alerted) =
+        (number_of(observations, |seen| seen.label == Some(true)), number_of(observations, |seen| seen.alert));
     let mut name = format!("Surprisal in nats over {}, with {}", along.unit(), counted(alerted, "alert"));
     if labelled > 0 {
         name += &format!(" and {}", counted(labelled, "labelled event"));
     }
-    panel.html("surprisal, nats", &name, true)
+    panel.html(&format!("surprisal, nats, over {}", along.unit()), &name, true)
 }
 
 fn number_of(observations: &[Observation], counts: impl Fn(&Observation) -> bool) -> usize {
@@ -90,7 +92,8 @@ fn shades(observations: &[Observation], xs: &[f64]) -> Vec<(f64, f64)> {
             _ => stretches.push((*x, *x)),
         }
     }
-    if stretches.len() > SHADED { vec![] } else { stretches }
+    let share: f64 = stretches.iter().map(|(from, to)| to - from).sum();
+    if stretches.len() > SHADED.0 || share > SHADED.1 { vec![] } else { stretches }
 }
 
 fn shade(panel: &mut Panel, stretches: &[(f64, f64)]) {

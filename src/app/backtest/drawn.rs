@@ -1,0 +1,73 @@
+//! What a page shows of a backtest: which columns, which alerts, which fields.
+
+use std::fs;
+use std::path::Path;
+
+use super::ScoredRow;
+use crate::app::AppError;
+use crate::app::html::{ColumnId, Field, Observation, Series, page};
+use crate::app::report::Report;
+use crate::engine::Score;
+use crate::features::{Column, Kind, Schema};
+
+/// Columns drawn along the events, at most: the first that are numbers.
+const COLUMNS: usize = 4;
+
+/// Share of events that are to be alerts.
+const ALERT_RATE: f64 = 0.001;
+
+/// A page in the making.
+pub struct Drawn {
+    series: Series,
+    columns: Vec<Column>,
+    drawn: Vec<(usize, ColumnId)>,
+}
+
+/// What is known of an event, as the page takes it.
+fn observation(row: &ScoredRow<'_>) -> Observation {
+    let Score { surprisal, tail_probability, .. } = *row.score;
+    Observation {
+        time_ms: row.head.timestamp_ms,
+        alert: tail_probability <= ALERT_RATE,
+        label: row.label,
+        ..Observation::new(row.head.offset.0, surprisal, tail_probability)
+    }
+}
+
+impl Drawn {
+    pub fn new(input: &Path, schema: &Schema) -> Self {
+        let mut series = Series::new(input.file_name().unwrap_or_default().to_string_lossy(), ALERT_RATE);
+        let columns = schema.columns().to_vec();
+        let numbers = columns.iter().enumerate().filter(|(_, column)| matches!(column.kind, Kind::Number | Kind::Count));
+        let drawn = numbers.take(COLUMNS).map(|(index, column)| (index, series.column(&*column.name))).collect();
+        Self { series, columns, drawn }
+    }
+
+    pub fn push(&mut self, row: &ScoredRow<'_>) {
+        let cells = row.cells.row(0);
+        for (index, column) in &self.drawn {
+            self.series.value(*column, cells[*index]);
+        }
+        let columns = &self.columns;
+        self.series.push(observation(row), || {
+            let present = columns.iter().zip(cells).filter(|(column, cell)| column.kind != Kind::Timestamp && !cell.is_nan());
+            let value = |column: &Column, cell: f64| match column.kind {
+                Kind::Category { .. } => row.cells.text(cell).unwrap_or_default().to_owned(),
+                Kind::Boolean => (cell != 0.0).to_string(),
+                _ => cell.to_string(),
+            };
+            present.map(|(column, cell)| Field { name: column.name.clone(), value: value(column, *cell), nats: None }).collect()
+        });
+    }
+
+    pub fn save(mut self, report: &Report, path: &Path) -> Result<(), AppError> {
+        report.figures().into_iter().for_each(|figure| self.series.figure(figure));
+        let write = || {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            fs::write(path, page(&self.series))
+        };
+        write().map_err(AppError::file(path))
+    }
+}
