@@ -32,7 +32,7 @@ fn a_full_disk_is_an_error_that_names_the_file() {
     let rows: String = (0..5_000).map(|row| format!("{},{}\n", row % 17, row % 5)).collect();
     let input = folder.path().join("rows.csv");
     fs::write(&input, format!("a,b\n{rows}")).unwrap();
-    for output in ["--scores", "--report"] {
+    for output in ["--scores", "--report", "--html"] {
         let ended = on_a_full_disk(&["backtest", "--input", text(&input), output, "/dev/full"], false);
         assert_eq!(ended.status.code(), Some(1), "and nowhere to say so: {ended:?}");
         let mut process = Process::start(&["backtest", "--input", text(&input), output, "/dev/full"], &[]);

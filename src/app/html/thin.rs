@@ -54,22 +54,35 @@ pub fn means<const N: usize>(points: impl Iterator<Item = (f64, [f64; N])>) -> V
     sums.into_iter().map(|(place, (count, sum))| (middle(place), sum.map(|sum| sum / count))).collect()
 }
 
-/// Dots that are dense: those on one spot are one dot, which says how many it is.
+/// Dots that may be dense: those on one spot are one dot, which says how many it is.
 #[derive(Debug, Default)]
 pub struct Dots(BTreeMap<(usize, usize), usize>);
 
 impl Dots {
+    /// Dots drawn at most, so that a page of a million rows stays small.
+    const MOST: usize = 10_000;
+
     /// Puts a dot at `x` and `y` in 0..=1 on a chart `height` high.
     pub fn put(&mut self, x: f64, y: f64, height: usize) {
         let spot = (place(x), ((1.0 - y) * height as f64) as usize);
         *self.0.entry(spot).or_default() += 1;
     }
 
-    /// The dots as SVG: one path each, of no length, whose round end is the dot.
-    pub fn svg(&self) -> String {
+    /// The dots as SVG: one path each, of no length, whose round end is the dot. Spots are as large as it takes to draw them all.
+    pub fn svg(self) -> String {
+        let mut spots = self.0;
+        let mut size = 1;
+        while spots.len() > Self::MOST {
+            size *= 2;
+            let mut larger = BTreeMap::new();
+            for ((x, y), count) in spots {
+                *larger.entry((x / size * size, y / size * size)).or_default() += count;
+            }
+            spots = larger;
+        }
         let mut svg = String::new();
-        for ((x, y), count) in &self.0 {
-            let many = if *count > 1 { format!(" data-n=\"{count}\"") } else { String::new() };
+        for ((x, y), count) in spots {
+            let many = if count > 1 { format!(" data-n=\"{count}\"") } else { String::new() };
             write!(svg, "<path d=\"M{x} {y}h0\"{many}/>").expect("a string takes what is written");
         }
         svg
@@ -117,5 +130,14 @@ mod tests {
         let svg = dots.svg();
         assert_eq!(svg.matches("<path").count(), PLACES);
         assert_eq!(svg.matches("data-n=\"5\"").count(), PLACES);
+        // Where there would be too many, spots are larger.
+        let mut dots = Dots::default();
+        (0..100_000).for_each(|row| dots.put(row as f64 / 100_000.0, (row % 100) as f64 / 100.0, 100));
+        let svg = dots.svg();
+        let counts =
+            svg.split("data-n=\"").skip(1).map(|rest| rest.split('"').next().and_then(|count| count.parse::<usize>().ok()));
+        let single = svg.matches("h0\"/>").count();
+        assert_eq!(counts.flatten().sum::<usize>() + single, 100_000);
+        assert!(svg.matches("<path").count() <= Dots::MOST);
     }
 }
