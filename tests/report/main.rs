@@ -27,8 +27,15 @@ const MARKS: &str =
 
 /// A browser; without one, a line that says so, which `cargo test` shows.
 fn browser() -> Option<Browser> {
-    let started = Browser::start();
-    started.inspect_err(|reason| writeln!(io::stderr(), "SKIPPED: the page is not tested in a browser: {reason}").unwrap()).ok()
+    match Browser::start() {
+        Ok(browser) => Some(browser),
+        Err(reason) => {
+            // Past the test's captured output.
+            let mut terminal = io::stderr();
+            writeln!(terminal, "SKIPPED: the page is not tested in a browser: {reason}").unwrap();
+            None
+        }
+    }
 }
 
 fn demo() -> PathBuf {

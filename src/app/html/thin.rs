@@ -11,23 +11,23 @@ pub fn place(x: f64) -> usize {
     ((x * PLACES as f64) as usize).min(PLACES - 1)
 }
 
+/// The lowest and the highest point of a place, each with its turn among all points.
+struct Extremes {
+    place: usize,
+    low: (usize, f64, f64),
+    high: (usize, f64, f64),
+}
+
 /// Of points (x, y) in order of x, the lowest and the highest of each place, in order. A series that is short stays whole.
 pub fn extremes(points: impl ExactSizeIterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
     if points.len() <= 2 * PLACES {
         return points.collect();
     }
-    let mut kept: Vec<(f64, f64)> = Vec::new();
-    // Of the place at hand: where it is, and its lowest and highest point with their turns.
-    let mut at_hand: Option<(usize, [(usize, f64, f64); 2])> = None;
-    let mut flush = |at_hand: Option<(usize, [(usize, f64, f64); 2])>| {
-        let Some((_, mut ends)) = at_hand else { return };
-        ends.sort_by_key(|end| end.0);
-        kept.extend(ends.map(|(_, x, y)| (x, y)));
-    };
+    let mut places: Vec<Extremes> = Vec::with_capacity(PLACES);
     for (turn, (x, y)) in points.enumerate() {
-        match &mut at_hand {
-            Some((current, [low, high])) if *current == place(x) => {
-                // A gap stays a gap.
+        match places.last_mut() {
+            Some(Extremes { place: current, low, high }) if *current == place(x) => {
+                // A gap stays one only where nothing else is.
                 if low.2.is_nan() || y < low.2 {
                     *low = (turn, x, y);
                 }
@@ -35,11 +35,11 @@ pub fn extremes(points: impl ExactSizeIterator<Item = (f64, f64)>) -> Vec<(f64, 
                     *high = (turn, x, y);
                 }
             }
-            _ => flush(at_hand.replace((place(x), [(turn, x, y); 2]))),
+            _ => places.push(Extremes { place: place(x), low: (turn, x, y), high: (turn, x, y) }),
         }
     }
-    flush(at_hand);
-    kept
+    let in_turn = |Extremes { low, high, .. }: Extremes| if low.0 <= high.0 { [low, high] } else { [high, low] };
+    places.into_iter().flat_map(in_turn).map(|(_, x, y)| (x, y)).collect()
 }
 
 /// Means of `N` numbers over what lies in each place, in order; the place's middle first.
