@@ -28,25 +28,13 @@ use self::scale::Along;
 use self::text::{count, escape};
 
 pub use self::events::Field;
+pub use crate::models::Prediction;
 
 /// Parts of the charts that a pointer tells apart.
 const READOUTS: usize = 500;
 
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
-
-/// What was expected of an event's target before it came.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Prediction {
-    /// The expected value.
-    pub expected: f64,
-    /// The lower end of the central 90 % interval.
-    pub low: f64,
-    /// Its upper end.
-    pub high: f64,
-    /// Probability, beforehand, of a value no higher than the one that came: uniform if predictions are calibrated.
-    pub pit: f64,
-}
 
 /// An event as it was found.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -145,7 +145,7 @@ fn all_there_can_be(events: i64) -> Series {
             time_ms: Some(1_396_310_400_000 + row * 300_000),
             alert: anomalous && row % 4 == 0,
             label: Some(anomalous),
-            prediction: Some(Prediction { expected, low: expected - 5.9, high: expected + 5.9, pit }),
+            prediction: Some(Prediction { expected, lower: expected - 5.9, upper: expected + 5.9, probability: pit }),
             ..Observation::new(row, surprisal, (-surprisal).exp())
         };
         let field = |name: &str, nats| Field { name: name.into(), value: HOSTILE.into(), nats: Some(nats) };

@@ -1,5 +1,6 @@
 //! What a page shows of a backtest: which columns, which alerts, which fields.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -25,11 +26,12 @@ pub struct Drawn {
 
 /// What is known of an event, as the page takes it.
 fn observation(row: &ScoredRow<'_>) -> Observation {
-    let Score { surprisal, tail_probability, .. } = *row.score;
+    let Score { surprisal, tail_probability, prediction, .. } = *row.score;
     Observation {
         time_ms: row.head.timestamp_ms,
         alert: tail_probability <= ALERT_RATE,
         label: row.label,
+        prediction,
         ..Observation::new(row.head.offset.0, surprisal, tail_probability)
     }
 }
@@ -56,7 +58,14 @@ impl Drawn {
                 Kind::Boolean => (cell != 0.0).to_string(),
                 _ => cell.to_string(),
             };
-            present.map(|(column, cell)| Field { name: column.name.clone(), value: value(column, *cell), nats: None }).collect()
+            let contributions = row.score.explanation.iter().flat_map(|explanation| &explanation.contributions);
+            let nats: BTreeMap<&str, f64> = contributions.map(|field| (&*field.column, field.nats)).collect();
+            let field = |column: &Column, cell: f64| Field {
+                name: column.name.clone(),
+                value: value(column, cell),
+                nats: nats.get(&*column.name).copied(),
+            };
+            present.map(|(column, cell)| field(column, *cell)).collect()
         });
     }
 

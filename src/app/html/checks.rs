@@ -60,9 +60,9 @@ pub fn histogram(observations: &[Observation]) -> Option<(String, String)> {
     let mut bins = [0_usize; BINS];
     let (mut all, mut covered) = (0, 0);
     for prediction in observations.iter().filter_map(|seen| seen.prediction) {
-        bins[((prediction.pit * BINS as f64) as usize).min(BINS - 1)] += 1;
+        bins[((prediction.probability * BINS as f64) as usize).min(BINS - 1)] += 1;
         all += 1;
-        covered += usize::from((0.05..=0.95).contains(&prediction.pit));
+        covered += usize::from((0.05..=0.95).contains(&prediction.probability));
     }
     if all == 0 {
         return None;

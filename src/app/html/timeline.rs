@@ -21,7 +21,7 @@ pub fn charts(series: &Series, along: Along) -> String {
     for (index, column) in series.columns.iter().enumerate() {
         let predicted = index == 0 && observations.iter().any(|seen| seen.prediction.is_some());
         let ends =
-            observations.iter().filter_map(|seen| seen.prediction).flat_map(|prediction| [prediction.low, prediction.high]);
+            observations.iter().filter_map(|seen| seen.prediction).flat_map(|prediction| [prediction.lower, prediction.upper]);
         let scale = match predicted {
             true => Scale::fit(column.values.iter().copied().chain(ends)),
             false => Scale::fit(column.values.iter().copied()),
@@ -46,7 +46,7 @@ pub fn charts(series: &Series, along: Along) -> String {
 fn draw_prediction(panel: &mut Panel, observations: &[Observation], xs: &[f64], scale: Scale) {
     let predictions = observations.iter().zip(xs).filter_map(|(seen, x)| {
         let prediction = seen.prediction?;
-        Some((*x, [prediction.low, prediction.high, prediction.expected].map(|value| scale.at(value))))
+        Some((*x, [prediction.lower, prediction.upper, prediction.expected].map(|value| scale.at(value))))
     });
     // Means of places on the chart, so that an interval looks as wide as it is.
     let thinned = means(predictions);
