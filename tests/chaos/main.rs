@@ -16,6 +16,7 @@ mod process;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod config;
 mod faults;
 mod feed;
 mod proxy;

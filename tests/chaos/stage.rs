@@ -1,22 +1,22 @@
 //! Where a fault plays: topics of its own, events that come all the time, a reader who watches, and instances of the program.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use surprisal::failpoint;
 use tempfile::TempDir;
 
+use crate::config::{self, Names, Setting};
 use crate::events::COLUMNS;
 use crate::feed::{Feed, Make, shop};
 use crate::log::{await_topic, committed};
-use crate::process::{Process, eventually, file};
+use crate::process::{Process, eventually, now_ms};
 use crate::support::broker::Broker;
 use crate::support::topics::create_topic;
 use crate::table::{Recovery, Relearnt, Row};
 use crate::verdict::Case;
-use crate::watch::{Seen, Watch, now_ms};
+use crate::watch::{Seen, Watch};
 
 /// What is learnt, from what.
 #[derive(Clone, Copy)]
@@ -44,9 +44,6 @@ pub const SOLO: &[Setting] = &[
     ("commit_interval_ms", "20"),
     ("snapshot_interval_ms", "250"),
 ];
-
-/// A line of `[kafka]`, or of a topic's properties. The later of two counts.
-pub type Setting = (&'static str, &'static str);
 
 /// What a stage is made of.
 pub struct Scene<'a> {
@@ -116,17 +113,9 @@ impl Stage {
     }
 
     fn config(&self, instance: &str, group: &str, brokers: &str, kafka: &[Setting]) -> PathBuf {
-        let kafka: BTreeMap<_, _> = kafka.iter().copied().collect();
-        let kafka: String = kafka.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-        let (Subject { model, columns, .. }, events) = (self.subject, &self.name);
-        let path = file(&self.folder, &format!("{group}-{instance}.toml"));
-        let text = format!(
-            "[model]\nid = \"model\"\n{model}\n[http]\nlisten = \"127.0.0.1:0\"\n\n{columns}\n[kafka]\nbrokers = \"{brokers}\"\n\
-             group = \"{group}\"\ninstance = \"{instance}\"\nevents = \"{events}\"\nscores = \"{group}.scores\"\n\
-             posterior = \"{group}.posterior\"\ndead_letters = \"{group}.dead\"\n{kafka}"
-        );
-        fs::write(&path, text).unwrap();
-        path
+        let Subject { model, columns, .. } = self.subject;
+        let names = Names { events: &self.name, group, instance };
+        config::write(&self.folder, brokers, &names, (model, columns), kafka)
     }
 
     /// Starts an instance. Returns when that was.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::Play;
 use crate::process::eventually;
+use crate::process::now_ms;
 use crate::proxy::{Fate, Proxy};
 use crate::stage::{MIXTURE, SOLO, Scene, Stage, idle};
 use crate::support::broker::Broker;
 use crate::table::Row;
-use crate::watch::now_ms;
 
 /// Answers that come late: later than usual, and later than the transaction may take.
 pub fn late(play: &Play, fault: &str) -> Row {

@@ -7,11 +7,11 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::Play;
+use crate::process::now_ms;
 use crate::process::{LIMIT, eventually};
 use crate::stage::{LINEAR, MIXTURE, SOLO, Scene, Stage, idle};
 use crate::support::broker::Broker;
 use crate::table::Row;
-use crate::watch::now_ms;
 
 /// The only broker killed and started again at once.
 pub fn restart(play: &Play, fault: &str) -> Row {

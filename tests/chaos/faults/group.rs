@@ -1,10 +1,10 @@
 //! What befalls a group: members that come, go, die, sleep and come back, and a name that two processes have.
 
 use crate::Play;
+use crate::process::now_ms;
 use crate::process::{Process, eventually};
 use crate::stage::{LINEAR, Scene, Setting, Stage, idle};
 use crate::table::Row;
-use crate::watch::now_ms;
 
 const PARTITIONS: i32 = 4;
 

@@ -4,9 +4,9 @@ use surprisal::failpoint::PLACES;
 
 use crate::Play;
 use crate::process::eventually;
+use crate::process::now_ms;
 use crate::stage::{MIXTURE, SOLO, Scene, Setting, Stage, idle};
 use crate::table::Row;
-use crate::watch::now_ms;
 
 /// How long a process stands still: longer than a transaction, or a session, may last in these faults.
 const STILL_MS: usize = 2500;
