@@ -1,6 +1,7 @@
 # Every target installs or fetches what it needs, or stops with one line that says what to install.
 #   make demo    the main job, on an embedded broker, with real data      make test         all tests, against a real Kafka
 #   make chaos   exactly once under faults: twenty minutes; ARGS=--short takes one, and is part of make test
+#   make soak    half an hour at 80 % of this machine's peak: nothing lost or doubled, no growth of memory, descriptors, threads or lag
 #   make bench   Criterion and end-to-end benchmarks                      make bench-peers  against Python peers
 #   make scoreboard DATA=dir   ranking quality on a folder of data sets   make lint         formatting and clippy
 #   make cuda    the build for NVIDIA GPUs, on any machine                make check-cuda   clippy on its code
@@ -22,7 +23,7 @@ CUDA_STUBS := $(CUDA_TOOLKIT)/lib/stubs
 CUDA_BUILD := CUDA_HOME=$(abspath $(CUDA_TOOLKIT)) NVCC=$(abspath $(CUDA_TOOLKIT))/bin/nvcc \
 	CUDA_COMPUTE_CAP=$(CUDA_COMPUTE_CAP) CUDARC_CUDA_VERSION=13000
 
-.PHONY: demo test chaos lint bench bench-peers scoreboard build fuzz cuda test-cuda check-cuda kafka clean
+.PHONY: demo test chaos soak lint bench bench-peers scoreboard build fuzz cuda test-cuda check-cuda kafka clean
 
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
@@ -40,6 +41,10 @@ FAILPOINTS := --features failpoints
 
 chaos: rust kafka
 	$(CARGO) test --release --quiet $(FAILPOINTS) --test chaos -- $(ARGS)
+
+# Of the program as it is installed.
+soak: rust kafka
+	$(CARGO) test --release --quiet --test soak -- $(ARGS)
 
 lint: rust
 	$(CARGO) fmt --check

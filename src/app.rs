@@ -195,6 +195,7 @@ fn stream_settings(model_id: &str, config: &KafkaConfig) -> kafka::Settings {
         transaction_timeout: config.transaction_timeout,
         session_timeout: config.session_timeout,
         create_topics: config.create_topics,
+        skip_deleted: config.deleted_events == DeletedEvents::Skip,
         replication_factor: (config.replication_factor > 0).then_some(config.replication_factor),
         properties: config.client_properties().map(|(name, value)| (name.into(), value.into())).collect(),
         ..kafka::Settings::new(&config.brokers, &config.group, &config.instance, model_id, topics)

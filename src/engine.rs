@@ -13,6 +13,7 @@ mod others;
 mod ready;
 mod setup;
 mod site;
+mod time;
 mod trail;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub use forget::subtract;
 pub use ready::{Ready, Refused, Taken};
 pub use setup::{Explain, Setup};
 pub use site::{Forgotten, Means, Site};
+pub use time::{EventTime, RECENT};
 pub use trail::Trail;
 
 /// How the engine learns.
@@ -97,6 +99,8 @@ struct Place<M: Model> {
     pending_from: Offset,
     /// Whether the site has changed since it was last published.
     unpublished: bool,
+    /// Whether the consumer group has committed an offset.
+    settled: bool,
 }
 
 /// q(θ) as of now, and what goes with it.
@@ -237,6 +241,16 @@ impl<M: Model> Engine<M> {
         self.places.values().any(|place| place.unpublished)
     }
 
+    /// Partitions of which the consumer group has committed nothing yet, and where each begins.
+    pub fn unsettled(&self) -> impl Iterator<Item = (Partition, Offset)> {
+        self.places.iter().filter(|(_, place)| !place.settled).map(|(partition, place)| (*partition, place.scored_to))
+    }
+
+    /// Where partitions begin was committed, of all that were [`unsettled`](Self::unsettled).
+    pub fn begun(&mut self) {
+        self.places.values_mut().for_each(|place| place.settled = true);
+    }
+
     /// Partitions that this engine learns.
     pub fn assigned(&self) -> impl Iterator<Item = Partition> {
         self.places.keys().copied()
@@ -272,6 +286,7 @@ impl<M: Model> Engine<M> {
             pending_from: from,
             unpublished: false,
             trail: site.trail.clone(),
+            settled: committed.is_some(),
             site,
         };
         let other = self.others.sites.remove(&partition);
@@ -441,7 +456,7 @@ impl<M: Model> Engine<M> {
         covers_to: Offset,
         refused: &mut Refused,
     ) {
-        let (time_ms, elapsed_ms) = place.site.elapsed(&mut place.times);
+        let (time, elapsed_ms) = place.site.time.after(&place.times);
         let pace = self.setup.learning.rule.pace(place.site.events, rows.len(), elapsed_ms);
         let block = Block { rows, partition, offset: place.pending_from, step: place.site.step, pace };
         let learnt = self.model.learn(&self.belief.posterior, &place.site.evidence, block).and_then(|learnt| {
@@ -460,7 +475,7 @@ impl<M: Model> Engine<M> {
         site.covers_to = covers_to;
         site.trail = place.trail.clone();
         site.step += 1;
-        site.time_ms = time_ms;
+        site.time = time;
         self.step += 1;
         place.unpublished = true;
         match learnt {

@@ -4,6 +4,9 @@
 //! `PLACE:N=exit` ends the process when it comes to a place for the N-th time, as suddenly as `kill -9`, and
 //! `PLACE:N=stall:MILLISECONDS` holds the thread still that came there. Several are separated by commas.
 
+/// Whether this program has them.
+pub(crate) const PRESENT: bool = cfg!(feature = "failpoints");
+
 /// The thread has come to `place`.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]

@@ -194,6 +194,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
                 self.transact(None, Sites::All, stop, observe)
             }
             None => {
+                self.settle()?;
                 // Nothing came: partitions may have gone, and the lag with them.
                 self.stream.lag().into_iter().for_each(|records| events::LagMeasured { records }.emit());
                 Ok(())
@@ -207,7 +208,6 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
         events::PartitionsAssigned { partitions, held: self.engine.assigned().count() + partitions.len() }.emit();
         let restored = self.stream.restore(partitions)?;
         let mut from = Vec::with_capacity(partitions.len());
-        let mut begun = Vec::new();
         for (partition, known) in partitions.iter().zip(restored) {
             let site = match &known.snapshot {
                 Some(snapshot) => {
@@ -219,9 +219,6 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             };
             let start = self.engine.assign(*partition, site, known.committed, known.initial)?;
             let first = self.first_left(*partition, start, known.committed, known.earliest)?;
-            if known.committed.is_none() {
-                begun.push((*partition, start));
-            }
             let relearn = known.committed.map_or(0, |committed| (committed.0 - start.0).max(0));
             match known.snapshot {
                 Some(_) => events::SnapshotRestored { partition: *partition, covers_to: start, relearn }.emit(),
@@ -230,7 +227,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             from.push((*partition, first));
         }
         failpoint::reach("restored");
-        self.settle(&begun)?;
+        self.settle()?;
         self.stream.resume(&from)?;
         // A group with more instances than partitions gives some of them none.
         self.health.set_ready(self.engine.assigned().next().is_some());
@@ -238,20 +235,37 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
     }
 
     /// Commits where partitions begin. Otherwise a group that begins at the log's end would begin at a later one after a restart.
-    fn settle(&mut self, begun: &[(Partition, Offset)]) -> Result<(), StreamError> {
+    fn settle(&mut self) -> Result<(), StreamError> {
+        let begun: Vec<_> = self.engine.unsettled().collect();
         if begun.is_empty() {
             return Ok(());
         }
         self.stream.begin()?;
         failpoint::reach("settling");
-        match self.stream.commit(begun) {
-            // Taken in the meantime: the next owner does it.
+        match self.stream.commit(&begun) {
+            Ok(()) => {
+                self.engine.begun();
+                Ok(())
+            }
+            // One may have been taken in the meantime, whose next owner does it. For those that stay, it is done when next nothing
+            // comes, or with what comes.
             Err(StreamError::Abort(reason)) => {
                 events::TransactionAborted { reason: &reason }.emit();
-                self.stream.abort()
+                self.stream.abort()?;
+                self.count_abort(&reason)
             }
-            settled => settled,
+            Err(error) => Err(error),
         }
+    }
+
+    /// One more transaction was aborted. Too many in a row are a reason to begin again from the log.
+    fn count_abort(&mut self, reason: &str) -> Result<(), StreamError> {
+        self.aborts += 1;
+        if self.aborts < MAX_ABORTS {
+            return Ok(());
+        }
+        self.aborts = 0;
+        Err(StreamError::Restore(format!("{MAX_ABORTS} transactions in a row were aborted: {reason}")))
     }
 
     /// The first record from `start` on that is still in the log. Those that retention has deleted before they were scored are an
@@ -338,12 +352,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
             }
             Err(PipelineError::Stream(StreamError::Abort(reason))) => {
                 transaction.abort(&reason)?;
-                self.aborts += 1;
-                if self.aborts == MAX_ABORTS {
-                    self.aborts = 0;
-                    return Err(StreamError::Restore(format!("{MAX_ABORTS} transactions in a row were aborted: {reason}")).into());
-                }
-                Ok(())
+                Ok(self.count_abort(&reason)?)
             }
             // Dropping the transaction puts the engine back; the stream ends its side by a restart or by closing.
             Err(error) => Err(error),

@@ -170,6 +170,20 @@ impl Run {
         self.len() == 0
     }
 
+    /// Where an event, or a dead record, doesn't come after the one before it: its offset, and the least that would be in order.
+    pub fn disorder(&self) -> Option<(Offset, Offset)> {
+        let first = |offsets: &mut dyn Iterator<Item = Offset>| {
+            let mut expected = self.from;
+            offsets.chain([self.next]).find_map(|offset| {
+                let found = (offset < expected).then_some((offset, expected));
+                expected = offset.next();
+                found
+            })
+        };
+        first(&mut self.heads.iter().map(|head| head.offset))
+            .or_else(|| first(&mut self.dead.iter().map(|dead| dead.head.offset)))
+    }
+
     /// All events of the run.
     pub fn events(&self) -> RowsView<'_> {
         self.rows.view()

@@ -105,7 +105,7 @@ fn run(stream: MemoryStream, how: Alteration) -> Result<(), PipelineError> {
     run_for(u64::MAX, stream, how)
 }
 
-/// Whether the process lived or died, also of a run that came twice, which it refuses. Nothing else is expected.
+/// Whether the process lived or died, also of records that came twice or in another order, which it refuses. Nothing else is expected.
 fn died(run: Result<(), PipelineError>) -> Result<bool, PipelineError> {
     match run {
         Ok(()) => Ok(false),
@@ -167,6 +167,41 @@ fn faults_in_a_row_and_several_partitions() {
         let faults = vec![Fault::Abort(at), Fault::Restore(at + 7), Fault::Abort(at + 31), Fault::CrashAfter(2 * at + 40)];
         let shaken = outcome(3, faults.clone(), Alteration::None);
         assert_eq!(shaken.violation(&events(3)), None, "after {faults:?}");
+    }
+}
+
+/// Records that don't come in order are refused, and the next start reads them as they are.
+#[test]
+fn records_in_another_order_are_refused_and_none_is_lost() {
+    let calm = outcome(1, Vec::new(), Alteration::None);
+    let mut refused = 0;
+    for at in 0..operations() {
+        for fault in [Fault::Repeat(at), Fault::Reverse(at)] {
+            let log = log(1);
+            let ended = run(open(&log, vec![fault]), Alteration::None);
+            refused += usize::from(matches!(ended, Err(PipelineError::Engine(EngineError::OutOfOrder { .. }))));
+            died(ended).expect("nothing but death");
+            run(open(&log, Vec::new()), Alteration::None).expect("nothing goes wrong");
+            let shaken = Outcome::of(&log);
+            assert_eq!(shaken.violation(&events(1)), None, "after {fault:?}");
+            assert_eq!(shaken.scores, calm.scores, "after {fault:?}");
+        }
+    }
+    assert!(refused > operations(), "{refused} of {} were refused", 2 * operations());
+}
+
+/// A group that begins at the log's end begins there once, though the commit of it was refused: as where one of several partitions is
+/// taken meanwhile.
+#[test]
+fn where_partitions_begin_is_committed_in_the_end() {
+    let partitions = [Partition(0), Partition(1), Partition(2)];
+    for at in 0..8 {
+        let log = MemoryLog::default();
+        let stream = MemoryStream::open_for(&log, &partitions, decoder(), 1, 7, vec![Fault::Abort(at)]);
+        run(stream, Alteration::None).expect("nothing but an abort");
+        for partition in partitions {
+            assert_eq!(log.consumed(partition), Some(Offset(0)), "partition {partition} after an abort of operation {at}");
+        }
     }
 }
 
@@ -272,6 +307,7 @@ fn lives() -> impl Strategy<Value = Vec<Life>> {
         3 => (0..300_usize).prop_map(Fault::Revoke),
         3 => (0..300_usize).prop_map(Fault::Lose),
         1 => (0..300_usize).prop_map(Fault::Repeat),
+        1 => (0..300_usize).prop_map(Fault::Reverse),
     ];
     let life = (vec(fault, 0..6), any::<u64>(), (5..200_u64, 10..400_usize));
     vec(life.prop_map(|(faults, order, others)| Life { faults, order, others }), 1..5)

@@ -71,8 +71,7 @@ pub fn run(arguments: &DemoArgs) -> Result<(), AppError> {
     let model = model(&config.schema, &config.model)?;
     let service = thread::spawn({
         let (config, health, stop) = (config.clone(), health.clone(), Arc::clone(&stop));
-        let settings =
-            kafka::Settings { check_posterior: embedded.is_none(), ..stream_settings(&config.model.id, &config.kafka) };
+        let settings = kafka::Settings { check_topics: embedded.is_none(), ..stream_settings(&config.model.id, &config.kafka) };
         move || serve(model, &config, settings, health, &stop, &mut |report| drop(committed.send(report.clone())))
     });
     while !health.is_ready() && !service.is_finished() && !stop.load(Ordering::Relaxed) {

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{AppError, ModelOf, loop_settings, say, stream_settings};
 use crate::codec::json::{JsonDecoder, Limits};
 use crate::config::{Config, KafkaConfig};
+use crate::failpoint;
 use crate::features::Schema;
 use crate::models::AnyModel;
 use crate::pipeline::{Committed, Pipeline, SystemClock};
@@ -21,6 +22,9 @@ use crate::telemetry::metrics::Metrics;
 
 /// Runs the service until SIGTERM or SIGINT.
 pub fn run(config: &Config, model_of: ModelOf<'_>) -> Result<(), AppError> {
+    if failpoint::PRESENT {
+        tracing::warn!("built with the feature `failpoints`, for tests: the environment can have it die; not for production");
+    }
     let model = model_of(&config.schema, &config.model)?;
     let metrics = Metrics::install()?;
     let health = Health::default();

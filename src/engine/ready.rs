@@ -72,6 +72,9 @@ impl<'engine, M: Model> Ready<'engine, M> {
         if run.from < place.next {
             return Err(EngineError::OutOfOrder { partition, found: run.from, expected: place.next });
         }
+        if let Some((found, expected)) = run.disorder() {
+            return Err(EngineError::OutOfOrder { partition, found, expected });
+        }
         let scored_to = place.scored_to;
         self.engine.settle()?;
         let place = &self.engine.places[&partition];
@@ -107,10 +110,11 @@ impl<'engine, M: Model> Ready<'engine, M> {
     }
 
     /// Offsets to commit: one a partition, the first that has not been taken. Partitions whose site may be published are among them:
-    /// with its offset, a snapshot is refused where the partition has another owner.
+    /// with its offset, a snapshot is refused where the partition has another owner. So are those of which nothing was committed yet.
     pub fn consumed(&self) -> impl Iterator<Item = (Partition, Offset)> {
         let places = self.engine.places.iter();
-        let concerned = places.filter(|(partition, place)| place.unpublished || self.undo.contains_key(partition));
+        let concerned =
+            places.filter(|(partition, place)| place.unpublished || !place.settled || self.undo.contains_key(partition));
         concerned.map(|(partition, place)| (*partition, place.next.max(place.scored_to)))
     }
 
@@ -129,7 +133,8 @@ impl<'engine, M: Model> Ready<'engine, M> {
         self.settled = true;
         let consumed: Vec<_> = self.consumed().collect();
         for (partition, next) in consumed {
-            self.engine.places.get_mut(&partition).expect("assigned").scored_to = next;
+            let place = self.engine.places.get_mut(&partition).expect("assigned");
+            (place.scored_to, place.settled) = (next, true);
         }
         if published {
             self.engine.places.values_mut().for_each(|place| place.unpublished = false);

@@ -1,6 +1,6 @@
 //! A site: the evidence of one partition, and exactly which of its events it holds.
 
-use super::Trail;
+use super::{EventTime, Trail};
 use crate::calibration::Calibrator;
 use crate::record::{Head, Offset, Span};
 
@@ -23,8 +23,8 @@ pub struct Site<E> {
     pub refused: u64,
     /// Learning steps taken.
     pub step: u64,
-    /// How far the events' own time has come, in milliseconds since 1970.
-    pub time_ms: Option<i64>,
+    /// How far the events' own time has come.
+    pub time: EventTime,
     /// What was taken out of the evidence, or is never to come in, in the order in which that was asked for.
     pub forgotten: Vec<Forgotten>,
 }
@@ -77,7 +77,7 @@ impl<E> Site<E> {
             events: 0,
             refused: 0,
             step: 0,
-            time_ms: None,
+            time: EventTime::default(),
             forgotten: Vec::new(),
         }
     }
@@ -103,48 +103,5 @@ impl<E> Site<E> {
         let forgotten = heads.first().is_some_and(|head| self.is_forgotten(head.offset));
         let other = heads.iter().position(|head| self.is_forgotten(head.offset) != forgotten);
         (forgotten, other.unwrap_or(heads.len()))
-    }
-
-    /// How far time has come with a block of events at `times`, which are sorted, and how many milliseconds have passed. A block's time
-    /// is its median, which one event with a wild clock doesn't move, and time never runs backwards.
-    pub(super) fn elapsed(&self, times: &mut [i64]) -> (Option<i64>, f64) {
-        times.sort_unstable();
-        let Some(time) = times.get(times.len() / 2).map(|time| self.time_ms.map_or(*time, |before| before.max(*time))) else {
-            return (self.time_ms, 0.0);
-        };
-        (Some(time), time.saturating_sub(self.time_ms.unwrap_or(time)) as f64)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Of one block after the other, by one site.
-    fn elapsed(blocks: &[&[i64]]) -> Vec<(Option<i64>, f64)> {
-        let mut site = Site::new((), Offset(0));
-        let block = |times: &&[i64]| {
-            let (time, elapsed) = site.elapsed(&mut times.to_vec());
-            site.time_ms = time;
-            (time, elapsed)
-        };
-        blocks.iter().map(block).collect()
-    }
-
-    #[test]
-    fn time_is_a_blocks_median_and_never_runs_backwards() {
-        assert_eq!(
-            elapsed(&[&[], &[5, 1, 9], &[], &[3], &[8]]),
-            [(None, 0.0), (Some(5), 0.0), (Some(5), 0.0), (Some(5), 0.0), (Some(8), 3.0)]
-        );
-        assert_eq!(elapsed(&[&[10], &[20, i64::MIN, i64::MAX]]), [(Some(10), 0.0), (Some(20), 10.0)], "one wild clock of three");
-    }
-
-    #[test]
-    fn the_ends_of_time_are_a_finite_distance_apart() {
-        for times in [[i64::MIN, i64::MAX], [i64::MAX, i64::MIN], [0, i64::MAX], [i64::MIN, 0]] {
-            let found = elapsed(&[&times[..1], &times[1..]]);
-            assert!(found.iter().all(|(_, elapsed)| elapsed.is_finite() && *elapsed >= 0.0), "{found:?}");
-        }
     }
 }

@@ -50,6 +50,7 @@ pub fn check(settings: &Settings) -> Result<Checked, StreamError> {
     settings.check()?;
     let ends = Ends::new(settings, Plain::default())?;
     let found = topics::survey(settings, ends.client())?;
+    topics::check_events(settings, ends.client())?;
     let missing = found.results.iter().filter(|(_, partitions)| partitions.is_none());
     Ok(Checked {
         event_partitions: found.events,

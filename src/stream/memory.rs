@@ -105,6 +105,8 @@ pub enum Fault {
     Lose(usize),
     /// After the operation, the latest run is handed out once more.
     Repeat(usize),
+    /// After the operation, the records of the next run come in reverse order.
+    Reverse(usize),
 }
 
 /// What others do while partitions are theirs.
@@ -129,6 +131,8 @@ pub struct MemoryStream {
     /// What is drawn from, and how often it was: which partition's run is next, and how long it is. None for the first offset and the
     /// longest run.
     shuffle: Option<(Noise, u64)>,
+    /// Whether the next run's records come in reverse order.
+    reversed: bool,
     /// Where the latest run began.
     latest: Option<(Partition, Offset)>,
     transaction: Option<Vec<(Outlet, Message)>>,
@@ -164,6 +168,7 @@ impl MemoryStream {
             taken: BTreeSet::new(),
             meanwhile: Box::new(|_| {}),
             shuffle: None,
+            reversed: false,
             latest: None,
             transaction: None,
         }
@@ -232,6 +237,7 @@ impl MemoryStream {
         {
             *position = from.min(*position);
         }
+        self.reversed |= self.faults.contains(&Fault::Reverse(at));
         if self.faults.contains(&Fault::CrashAfter(at)) {
             self.crashed = true;
             return Err(crash());
@@ -244,10 +250,13 @@ impl MemoryStream {
         let mut run = Run::new(partition, from, self.columns);
         let contents = self.log.contents();
         let records = contents.events.get(&partition).map_or(&[][..], |events| &events[(from.0 as usize).min(events.len())..]);
-        for payload in records.iter().take(most) {
-            let mut head = Head { offset: run.next, timestamp_ms: None, key: None };
+        let records = &records[..records.len().min(most)];
+        run.next = Offset(from.0 + records.len() as i64);
+        for index in 0..records.len() {
+            let index = if self.reversed { records.len() - 1 - index } else { index };
+            let payload = &records[index];
+            let mut head = Head { offset: Offset(from.0 + index as i64), timestamp_ms: None, key: None };
             run.bytes += payload.len();
-            run.next = run.next.next();
             match self.decode.decode(payload, &mut run.rows) {
                 Ok(decoded) => {
                     head.timestamp_ms = decoded.timestamp_ms;
@@ -280,6 +289,7 @@ impl Stream for MemoryStream {
             return Ok(None);
         }
         let run = runs.swap_remove(self.draw(runs.len()).unwrap_or_default());
+        self.reversed = false;
         self.latest = Some((run.partition, run.from));
         self.positions.insert(run.partition, run.next);
         Ok(Some(Incoming::Run(run)))
@@ -373,7 +383,8 @@ impl Stream for MemoryStream {
 
     fn lag(&self) -> Option<u64> {
         let contents = self.log.contents();
-        Some(self.positions.iter().map(|(partition, next)| contents.events[partition].len() as u64 - next.0 as u64).sum())
+        let end = |partition| contents.events.get(partition).map_or(0, Vec::len) as u64;
+        Some(self.positions.iter().map(|(partition, next)| end(partition) - next.0 as u64).sum())
     }
 
     fn close(&mut self) {

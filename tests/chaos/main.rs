@@ -97,7 +97,7 @@ fn main() -> ExitCode {
         "" => *is_short || !play.short,
         only => name.contains(only),
     });
-    let mut table = Table::begin();
+    let mut table = Table::begin(!play.short);
     thread::scope(|scope| {
         let played = wanted.map(|(name, _, fault)| (name, move || scope.spawn(move || fault(play, name))));
         // A fault that ends in a panic is a line of the table like the others.

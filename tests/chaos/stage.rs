@@ -251,6 +251,7 @@ impl Stage {
         self.crew.values_mut().for_each(Process::stop);
         self.leaving.iter_mut().for_each(|process| assert_eq!(process.wait(), 0, "{}", process.stderr()));
         let mut seen = self.watch.end();
+        self.row.snapshot_bytes = seen.snapshot_bytes;
         self.row.complaints.append(&mut seen.complaints);
         case.count(&seen, &mut self.row);
         case.compare(&undisturbed, &calm, self.subject.is_one, &mut self.row);

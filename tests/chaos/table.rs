@@ -1,5 +1,10 @@
 //! What was found, a line a fault.
 
+/// The longest that 99 of 100 recoveries may take beyond the group's rebalance, where a posterior is small.
+const RECOVERY_MS: i64 = 3000;
+/// Bytes of a snapshot up to which it is.
+const SMALL: usize = 1_000_000;
+
 /// How long it took until scores were committed again.
 #[derive(Clone, Copy, Debug)]
 pub struct Recovery {
@@ -29,6 +34,8 @@ pub struct Row {
     pub equal: &'static str,
     pub recoveries: Vec<Recovery>,
     pub relearnt: Vec<Relearnt>,
+    /// Bytes of the latest snapshot.
+    pub snapshot_bytes: usize,
     pub complaints: Vec<String>,
 }
 
@@ -36,6 +43,17 @@ impl Row {
     /// Of a fault that could not be played to its end.
     pub fn broken(fault: &str) -> Self {
         Self { fault: fault.into(), equal: "broken off", complaints: vec!["it ended in a panic".into()], ..Self::default() }
+    }
+
+    /// What takes too long.
+    fn slowness(&self) -> Option<String> {
+        let beyond = quantile(&self.beyond(), 0.99).filter(|beyond| self.snapshot_bytes < SMALL && *beyond > RECOVERY_MS)?;
+        Some(format!("recovery takes {} beyond the rebalance at p99, with {} allowed", seconds(beyond), seconds(RECOVERY_MS)))
+    }
+
+    /// Times beyond the group's rebalance, where they can be told.
+    fn beyond(&self) -> Vec<i64> {
+        self.recoveries.iter().filter_map(|recovery| recovery.beyond_ms).collect()
     }
 
     fn is_clean(&self) -> bool {
@@ -46,18 +64,23 @@ impl Row {
 /// The table, printed as it grows.
 pub struct Table {
     total: Row,
+    /// Whether times are judged.
+    timed: bool,
     rows: usize,
 }
 
 impl Table {
-    pub fn begin() -> Self {
+    pub fn begin(timed: bool) -> Self {
         println!("| Fault | runs | events | lost | doubled | posterior | recovery p50 | p99 | beyond rebalance p50 | p99 |");
         println!("|---|--:|--:|--:|--:|---|--:|--:|--:|--:|");
-        Self { total: Row { fault: "total".into(), ..Row::default() }, rows: 0 }
+        Self { total: Row { fault: "total".into(), ..Row::default() }, timed, rows: 0 }
     }
 
     pub fn print(&mut self, mut row: Row) {
         line(&row);
+        if self.timed {
+            row.complaints.extend(row.slowness());
+        }
         row.complaints.iter().for_each(|complaint| eprintln!("{}: {complaint}", row.fault));
         self.rows += 1;
         self.total.runs += row.runs;
@@ -86,16 +109,20 @@ impl Table {
 fn line(row: &Row) {
     let Row { fault, runs, events, lost, doubled, equal, recoveries, .. } = row;
     let total: Vec<i64> = recoveries.iter().map(|recovery| recovery.total_ms).collect();
-    let beyond: Vec<i64> = recoveries.iter().filter_map(|recovery| recovery.beyond_ms).collect();
-    let [p50, p99, beyond50, beyond99] =
-        [(&total, 0.5), (&total, 0.99), (&beyond, 0.5), (&beyond, 0.99)].map(|(times, share)| quantile(times, share));
+    let beyond = row.beyond();
+    let [p50, p99, beyond50, beyond99] = [(&total, 0.5), (&total, 0.99), (&beyond, 0.5), (&beyond, 0.99)]
+        .map(|(times, share)| quantile(times, share).map_or("–".into(), seconds));
     println!("| {fault} | {runs} | {events} | {lost} | {doubled} | {equal} | {p50} | {p99} | {beyond50} | {beyond99} |");
 }
 
-/// The least time that `share` of `times` don't exceed, in seconds.
-fn quantile(times: &[i64], share: f64) -> String {
+/// The least time that `share` of `times` don't exceed.
+fn quantile(times: &[i64], share: f64) -> Option<i64> {
     let mut times = times.to_vec();
     times.sort_unstable();
     let at = (share * times.len() as f64).ceil() as usize;
-    times.get(at.saturating_sub(1)).map_or("–".into(), |time| format!("{:.2} s", *time as f64 / 1000.0))
+    times.get(at.saturating_sub(1)).copied()
+}
+
+fn seconds(milliseconds: i64) -> String {
+    format!("{:.2} s", milliseconds as f64 / 1000.0)
 }

@@ -84,7 +84,7 @@ fn a_coordinator_that_is_gone_does_not_hold_a_commit_up_for_ever() {
     }
     let mut settings = settings(&brokers, "gone", "a");
     settings.transaction_timeout = Duration::from_secs(2);
-    settings.check_posterior = false;
+    settings.check_topics = false;
     cluster.coordinator(MockCoordinator::Transaction(settings.transactional_id()), 1).unwrap();
     cluster.coordinator(MockCoordinator::Group("gone".into()), 2).unwrap();
     produce(&brokers, "gone", 1, 0..3_000);

@@ -114,6 +114,32 @@ fn evidence_survives_a_snapshot() {
     }
 }
 
+/// Blocks of one event have no majority of their own: that of the last events before them decides.
+#[test]
+fn one_wild_clock_among_the_first_events_fades_nothing() {
+    let model = numbers(1, MixtureConfig::default());
+    let learning = Learning { rule: Rule { half_life_ms: 600_000.0, ..Rule::default() }, max_block: 256 };
+    let remembered = |wild: Option<(i64, i64)>| {
+        let time = |at| wild.filter(|(event, _)| *event == at).map_or(1_700_000_000_000 + 1000 * at, |(_, shown)| shown);
+        let mut run = Run::new(Partition(0), Offset(0), 1);
+        run.rows = Rows::from_cells(1, (0..64).map(normal).collect());
+        run.heads = (0..64).map(|at| Head { offset: Offset(at), timestamp_ms: Some(time(at)), key: None }).collect();
+        run.next = Offset(64);
+        let mut engine = Engine::new(model.clone(), &schema(&[Kind::Number]), learning).unwrap();
+        engine.assign(Partition(0), None, None, Offset(0)).unwrap();
+        engine.step(vec![run]).unwrap().advance(true);
+        engine.evidence().events()
+    };
+    let right = remembered(None);
+    assert!((60.0..64.0).contains(&right), "{right}");
+    for at in 0..64 {
+        for shown in [0, 4_000_000_000_000] {
+            let found = remembered(Some((at, shown)));
+            assert!((found / right - 1.0).abs() < 0.005, "{found} events instead of {right}: {shown} is shown at {at}");
+        }
+    }
+}
+
 /// Inside the engine: however records arrive, and after a restart from a snapshot, each event gets the same score, whichever way evidence
 /// is kept: by number, by the events' own time with clocks that jump, or as a sample of a population.
 #[test]
@@ -130,10 +156,10 @@ fn arrival_and_restarts(rule: Rule) {
     let columns = schema(&[Kind::Number; 4]);
     let model = numbers(4, MixtureConfig::default());
     let learning = Learning { rule, max_block: 256 };
-    // A second an event, give or take; some have no time, and one clock is years ahead.
+    // A second an event, give or take; some have no time, and two clocks are years ahead, one of them among the first.
     let time = |at: usize| match at {
         _ if at % 7 == 3 => None,
-        1_234 => Some(3_000_000_000_000),
+        23 | 1_234 => Some(3_000_000_000_000),
         _ => Some(1_700_000_000_000 + at as i64 * 1_000 + (5_000.0 * uniform((1 << 51) + at as u64)) as i64),
     };
     let run = |from: usize, to: usize| {
@@ -159,7 +185,7 @@ fn arrival_and_restarts(rule: Rule) {
     while at < 3_000 {
         let to = 3_000.min(at + 1 + at * 7 % 190);
         found.extend(scores(&mut engine, at, to));
-        if found.len() > 1_700 && at <= 1_700 {
+        if [30, 1_700].into_iter().any(|stop| at <= stop && stop < to) {
             // Stop, and go on from what was published.
             let mut site = engine.sites().next().unwrap().1.clone();
             site.evidence = model.restore(&site.evidence.tensors()).unwrap();

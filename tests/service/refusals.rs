@@ -31,6 +31,8 @@ fn cases(setup: &Setup) -> Vec<Case> {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     create_topic(setup.brokers, "uncompacted.posterior", 1, &[]);
     await_topic(setup.brokers, "uncompacted.posterior");
+    create_topic(setup.brokers, "compacted-events", 1, &[("cleanup.policy", "compact")]);
+    await_topic(setup.brokers, "compacted-events");
     let right = wishes(&|_| ());
     vec![
         Case {
@@ -52,6 +54,17 @@ fn cases(setup: &Setup) -> Vec<Case> {
             text: wishes(&|wishes| wishes.results = "uncompacted".into()),
             status: 1,
             says: says(&["`uncompacted.posterior` has cleanup.policy=delete", "--add-config cleanup.policy=compact"]),
+            checked: true,
+        },
+        Case {
+            name: "compacted",
+            text: wishes(&|wishes| wishes.events = "compacted-events".into()),
+            status: 1,
+            says: says(&[
+                "`compacted-events` has cleanup.policy=compact",
+                "--add-config cleanup.policy=delete",
+                "deleted_events = ",
+            ]),
             checked: true,
         },
         Case {
@@ -145,6 +158,8 @@ fn a_right_configuration_is_checked_and_nothing_is_made() {
             let mut service = Process::run(&config);
             service.await_ready();
             service.stop();
+            // The build for tests says that it is one.
+            assert_eq!(service.stderr().contains("not for production"), cfg!(feature = "failpoints"));
         }
     }
 }

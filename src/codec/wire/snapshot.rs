@@ -8,7 +8,7 @@ use prost::encoding::{DecodeContext, decode_key, skip_field};
 use super::{SCHEMA_VERSION, WireError, chunk, proto};
 use crate::calibration::Calibrator;
 use crate::checkpoint::{Data, Tensor};
-use crate::engine::{Forgotten, Means, Site, Trail};
+use crate::engine::{EventTime, Forgotten, Means, RECENT, Site, Trail};
 use crate::features::Kind;
 use crate::models::{ColumnSummary, Evidence, Model};
 use crate::record::{Offset, Partition, Span};
@@ -66,8 +66,8 @@ pub struct Snapshot {
     pub refused: u64,
     /// Learning steps taken.
     pub step: u64,
-    /// How far the events' own time had come, in milliseconds since 1970.
-    pub time_ms: Option<i64>,
+    /// How far the events' own time had come.
+    pub time: EventTime,
     /// The evidence.
     pub tensors: Vec<Tensor>,
     /// Columns in words.
@@ -95,9 +95,9 @@ impl Snapshot {
         let misfit = |source| WireError::Checkpoint { model_id: model_id.clone(), partition: *partition, source };
         let evidence = model.restore(&self.tensors).map_err(misfit)?;
         let trail = Trail::restore(&self.trail).map_err(misfit)?;
-        let Self { begun_at, covers_to, events, refused, step, time_ms, .. } = *self;
-        let (calibrator, forgotten) = (self.calibrator.clone(), self.forgotten.clone());
-        Ok(Site { evidence, calibrator, trail, begun_at, covers_to, events, refused, step, time_ms, forgotten })
+        let Self { begun_at, covers_to, events, refused, step, .. } = *self;
+        let (calibrator, time, forgotten) = (self.calibrator.clone(), self.time.clone(), self.forgotten.clone());
+        Ok(Site { evidence, calibrator, trail, begun_at, covers_to, events, refused, step, time, forgotten })
     }
 }
 
@@ -121,7 +121,8 @@ pub fn encode_snapshot<E: Evidence>(
         covers_to: site.covers_to.0,
         events: site.events,
         step: site.step,
-        time_ms: site.time_ms,
+        time_ms: site.time.now_ms,
+        recent_ms: site.time.recent_ms.clone(),
         created_ms: header.created_ms,
         evidence: site.evidence.tensors().iter().map(tensor_out).collect(),
         columns: columns.iter().map(summary_out).collect(),
@@ -162,7 +163,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Snapshot, WireError> {
         events: snapshot.events,
         refused: snapshot.refused,
         step: snapshot.step,
-        time_ms: snapshot.time_ms,
+        time: EventTime { now_ms: snapshot.time_ms, recent_ms: snapshot.recent_ms },
         tensors,
         columns: snapshot.columns.into_iter().map(summary_in).collect::<Result<_, _>>()?,
         calibrator: Calibrator::from_centroids(&calibrator.means, &calibrator.weights, (calibrator.min, calibrator.max))
@@ -200,6 +201,10 @@ fn check_counters(snapshot: &proto::Snapshot) -> Result<(), WireError> {
     }
     if events > covers_to.unsigned_abs() {
         return Err(field("events", format!("found {events}, expected at most covers_to = {covers_to}")));
+    }
+    let recent = snapshot.recent_ms.len();
+    if recent > RECENT {
+        return Err(field("recent_ms", format!("found {recent} times, expected at most {RECENT}")));
     }
     // More than there are events, where some have been forgotten.
     if step > covers_to.unsigned_abs() {

@@ -39,13 +39,13 @@ impl Snapshots {
         Ok(Self { consumer, topic: settings.topics.posterior.clone(), reading: false, shelf: Shelf::new(&settings.model_id) })
     }
 
-    /// Reads all that is in the topic now, transactions that are still open included: it waits for their end.
+    /// Reads all that is in the topic now, transactions that are still open included: it waits for their end. It may take as long as
+    /// there is progress: `limit` is how long there may be none.
     pub(super) fn catch_up(&mut self, ends: &Ends, limit: Duration) -> Result<(), StreamError> {
-        let deadline = Instant::now() + limit;
         let (low, high) = ends.of(&self.topic, Partition(0), limit)?;
         if !self.reading {
             // A client that doesn't know the topic yet when it is assigned may ask for it a second later only.
-            let known = self.consumer.fetch_metadata(Some(&self.topic), deadline.saturating_duration_since(Instant::now()));
+            let known = self.consumer.fetch_metadata(Some(&self.topic), limit);
             known.map_err(|error| asking(&format!("who leads `{}`", self.topic), &error, self.complaints()))?;
             let mut list = TopicPartitionList::new();
             // An explicit offset: looking one up makes a fresh consumer wait for half a second.
@@ -55,15 +55,16 @@ impl Snapshots {
             self.reading = true;
         }
         // The position passes transaction markers and aborted records, which no message tells of. In an empty topic there is none.
-        while high > low && self.position().is_none_or(|position| position < high) {
+        let mut headway = Headway { reached: self.position(), since: Instant::now() };
+        while high > low && headway.reached.is_none_or(|position| position < high) {
             if self.poll_once(WAIT)? {
                 failpoint::reach("chunk_read");
             }
-            if Instant::now() > deadline {
+            if headway.stood_still(self.position(), Instant::now()) > limit {
                 return Err(StreamError::Restore(format!(
-                    "`{}` can't be read up to offset {high} within {limit:?}: at {}{}",
+                    "`{}` can't be read up to offset {high}: no further than {} for {limit:?}{}",
                     self.topic,
-                    self.position().map_or_else(|| "its start".into(), |position| position.to_string()),
+                    headway.reached.map_or_else(|| "its start".into(), |position| position.to_string()),
                     self.complaints().bracketed(),
                 )));
             }
@@ -137,6 +138,23 @@ impl Snapshots {
                 _ => Ok(true), // passing, and logged by the client
             },
         }
+    }
+}
+
+/// How far reading has come, and since when it has come no further.
+#[derive(Debug)]
+struct Headway {
+    reached: Option<Offset>,
+    since: Instant,
+}
+
+impl Headway {
+    /// Takes note of where reading is `now`, and says how long it has been there.
+    fn stood_still(&mut self, position: Option<Offset>, now: Instant) -> Duration {
+        if position > self.reached {
+            *self = Self { reached: position, since: now };
+        }
+        now - self.since
     }
 }
 
@@ -277,6 +295,20 @@ mod tests {
 
     fn whole(shelf: &Shelf) -> Option<&[u8]> {
         shelf.sites.get(&Partition(3))?.whole.as_deref()
+    }
+
+    #[test]
+    fn reading_may_take_as_long_as_it_goes_on() {
+        let begun = Instant::now();
+        let second = |number: u64| begun + Duration::from_secs(number);
+        let mut headway = Headway { reached: None, since: begun };
+        assert_eq!(headway.stood_still(None, second(9)), Duration::from_secs(9));
+        for number in 10..1000 {
+            assert_eq!(headway.stood_still(Some(Offset(number)), second(number as u64)), Duration::ZERO);
+        }
+        assert_eq!(headway.stood_still(Some(Offset(999)), second(1004)), Duration::from_secs(5));
+        assert_eq!(headway.stood_still(Some(Offset(7)), second(1005)), Duration::from_secs(6), "going back is no progress");
+        assert_eq!(headway.reached, Some(Offset(999)));
     }
 
     #[test]

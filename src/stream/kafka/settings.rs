@@ -75,8 +75,10 @@ pub struct Settings {
     pub max_message_bytes: usize,
     /// Whether missing topics for results are created.
     pub create_topics: bool,
-    /// Whether the posterior topic's configuration is checked. A broker inside the process has none to tell.
-    pub check_posterior: bool,
+    /// Whether the topics' configuration is checked. A broker inside the process has none to tell.
+    pub check_topics: bool,
+    /// Whether events that the log has lost before they were scored are passed over: then the events topic may be compacted.
+    pub skip_deleted: bool,
     /// Replicas of topics that are created; `None` leaves it to the broker.
     pub replication_factor: Option<i32>,
     /// Any other property of librdkafka, for all clients. These come last, but can't replace the [`RESERVED`] ones.
@@ -124,7 +126,8 @@ impl Settings {
             max_buffered_records: 32_768,
             max_message_bytes: 1_000_000,
             create_topics: true,
-            check_posterior: true,
+            check_topics: true,
+            skip_deleted: false,
             replication_factor: None,
             properties: Vec::new(),
         }

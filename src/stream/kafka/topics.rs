@@ -57,7 +57,7 @@ pub(super) fn survey(settings: &Settings, client: &BaseConsumer<Plain>) -> Resul
                 creation_command(settings, topic, *outlet, wanted(*outlet, events))
             )));
         }
-        if *outlet == Outlet::Posterior && partitions.is_some() && settings.check_posterior {
+        if *outlet == Outlet::Posterior && partitions.is_some() && settings.check_topics {
             check_posterior(settings, &admin(settings, client)?)?;
         }
     }
@@ -67,6 +67,7 @@ pub(super) fn survey(settings: &Settings, client: &BaseConsumer<Plain>) -> Resul
 /// Checks the topics and makes those that are missing.
 pub(super) fn prepare(settings: &Settings, client: &BaseConsumer<Plain>) -> Result<Partitions, StreamError> {
     let found = survey(settings, client)?;
+    check_events(settings, client)?;
     let mut made = Partitions { scores: 0, dead_letters: 0 };
     for (outlet, partitions) in found.results {
         let partitions = match partitions {
@@ -215,47 +216,70 @@ fn await_topic(settings: &Settings, client: &BaseConsumer<Plain>, topic: &str) -
     }
 }
 
+/// The events topic must not be compacted: an event whose key comes again would be gone before it is scored, or before a restart learns
+/// it again, and nothing tells such a gap from what is always between records.
+pub(super) fn check_events(settings: &Settings, client: &BaseConsumer<Plain>) -> Result<(), StreamError> {
+    let topic = settings.topics.events.as_str();
+    let described = if settings.check_topics { describe(settings, &admin(settings, client)?, topic) } else { None };
+    let policy = described.map(|config| value(&config, "cleanup.policy").to_owned()).unwrap_or_default();
+    if !policy.contains("compact") {
+        return Ok(());
+    }
+    if settings.skip_deleted {
+        tracing::warn!(topic, policy, "the events topic is compacted: events are missed without being counted");
+        return Ok(());
+    }
+    Err(StreamError::Stop(format!(
+        "the events topic `{topic}` has cleanup.policy={policy}: compaction deletes events before they are scored and leaves no trace; \
+         change it with\n    {}\nor set `deleted_events = \"skip\"` in [kafka] to go on without them",
+        alteration(settings, topic, "cleanup.policy=delete")
+    )))
+}
+
 /// The posterior topic must keep the latest snapshot for ever and take messages of our size.
 fn check_posterior(settings: &Settings, admin: &AdminClient<Plain>) -> Result<(), StreamError> {
     let topic = settings.topics.posterior.as_str();
+    describe(settings, admin, topic).map_or(Ok(()), |config| check_posterior_config(settings, topic, &config))
+}
+
+/// A topic's configuration. Some brokers don't tell, some users may not ask: that is no reason not to work.
+fn describe(settings: &Settings, admin: &AdminClient<Plain>, topic: &str) -> Option<ConfigResource> {
     let options = AdminOptions::new().request_timeout(Some(settings.connect_timeout));
     let described = match block_on(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options)) {
         Ok(results) => results.into_iter().next().unwrap_or(Err(Code::NoEnt)),
         Err(KafkaError::AdminOp(code)) => Err(code),
         Err(error) => Err(error.rdkafka_error_code().unwrap_or(Code::Unknown)),
     };
-    match described {
-        Ok(config) => check_posterior_config(settings, topic, &config),
-        // Some brokers don't tell, some users may not ask. That is no reason not to work.
-        Err(code) => {
-            tracing::warn!(topic, %code, "can't check that the topic is compacted");
-            Ok(())
-        }
-    }
+    described.inspect_err(|code| tracing::warn!(topic, %code, "can't check whether the topic is compacted")).ok()
+}
+
+fn value<'a>(config: &'a ConfigResource, name: &str) -> &'a str {
+    config.get(name).and_then(|entry| entry.value.as_deref()).unwrap_or_default()
+}
+
+/// The command that changes a topic's configuration.
+fn alteration(settings: &Settings, topic: &str, change: &str) -> String {
+    format!(
+        "kafka-configs.sh --bootstrap-server {} --alter --entity-type topics --entity-name {topic} --add-config {change}",
+        settings.brokers
+    )
 }
 
 fn check_posterior_config(settings: &Settings, topic: &str, config: &ConfigResource) -> Result<(), StreamError> {
-    let value = |name: &str| config.get(name).and_then(|entry| entry.value.as_deref()).unwrap_or_default();
-    let command = |change: &str| {
-        format!(
-            "kafka-configs.sh --bootstrap-server {} --alter --entity-type topics --entity-name {topic} --add-config {change}",
-            settings.brokers
-        )
-    };
-    let policy = value("cleanup.policy");
+    let policy = value(config, "cleanup.policy");
     if policy != "compact" {
         return Err(StreamError::Stop(format!(
             "the posterior topic `{topic}` has cleanup.policy={policy}, which would lose snapshots; change it with\n    {}",
-            command("cleanup.policy=compact")
+            alteration(settings, topic, "cleanup.policy=compact")
         )));
     }
-    let limit: usize = value("max.message.bytes").parse().unwrap_or(usize::MAX);
+    let limit: usize = value(config, "max.message.bytes").parse().unwrap_or(usize::MAX);
     if limit < settings.max_message_bytes {
         return Err(StreamError::Stop(format!(
             "the posterior topic `{topic}` takes messages of at most {limit} bytes, and ours may have {}; \
              lower the largest message that is sent, or raise the limit with\n    {}",
             settings.max_message_bytes,
-            command(&format!("max.message.bytes={}", settings.max_message_bytes))
+            alteration(settings, topic, &format!("max.message.bytes={}", settings.max_message_bytes))
         )));
     }
     Ok(())

@@ -120,7 +120,7 @@ fn site(seed: u64) -> Site<Memory> {
         events: seed,
         refused: 2,
         step: 1,
-        time_ms: Some(-(seed as i64)),
+        time: EventTime { now_ms: Some(-(seed as i64)), recent_ms: vec![i64::MIN, seed as i64, i64::MAX] },
         forgotten: all.map(|means| Forgotten { span, means, at_ms: 7 }).into(),
     }
 }
@@ -295,7 +295,7 @@ fn tensors_and_calibrators_that_cannot_be_are_refused_by_name() {
         spoil(&mut snapshot);
         decode_snapshot(&snapshot.encode_to_vec()).unwrap_err().to_string()
     };
-    let cases: [(Spoil<'_>, &str); 21] = [
+    let cases: [(Spoil<'_>, &str); 22] = [
         (&|it| it.evidence[0].dtype = 9, "tensor `sums`: dtype 9 is unknown"),
         (&|it| it.evidence[0].dtype = 0, "tensor `sums`: dtype 0 is unknown"),
         (&|it| it.evidence[0].shape = vec![2, 2], "tensor `sums`: 6 elements do not fill shape [2, 2]"),
@@ -314,6 +314,7 @@ fn tensors_and_calibrators_that_cannot_be_are_refused_by_name() {
         (&|it| it.covers_to = -1, "field `covers_to`: found -1, expected 0 to 4611686018427387904"),
         (&|it| it.covers_to = (1 << 62) + 1, "field `covers_to`: found 4611686018427387905, expected 0 to 4611686018427387904"),
         (&|it| it.events = 7, "field `events`: found 7, expected at most covers_to = 6"),
+        (&|it| it.recent_ms = vec![0; 16], "field `recent_ms`: found 16 times, expected at most 15"),
         (&|it| it.step = 7, "field `step`: found 7, expected at most covers_to = 6"),
         (&|it| it.evidence[0].shape = vec![1 << 60, 2], "tensor `sums`: 6 elements do not fill shape [1152921504606846976, 2]"),
         (
