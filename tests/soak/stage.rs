@@ -36,8 +36,9 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// A group that waits for its one instance, as after a crash it must.
 const KAFKA: &[Setting] = &[("static_membership", "true"), ("transaction_timeout_ms", "2000"), ("scores_format", "\"protobuf\"")];
-/// Half a gigabyte a partition at most: minutes of events, which none of them needs.
-const LITTLE: &[Setting] = &[("retention.ms", "-1"), ("retention.bytes", "402653184"), ("segment.bytes", "67108864")];
+/// Of what has had its answer, and of answers that were read, little is needed: minutes of events, and less of the rest.
+const EVENTS_KEPT: &[Setting] = &[("retention.ms", "-1"), ("retention.bytes", "1610612736"), ("segment.bytes", "67108864")];
+const ANSWERS_KEPT: &[Setting] = &[("retention.ms", "-1"), ("retention.bytes", "402653184"), ("segment.bytes", "67108864")];
 
 /// Whether the record `number` is an event.
 pub fn is_event(number: u64) -> bool {
@@ -67,8 +68,8 @@ impl Stage {
         let broker = Broker::start_with(&[("log.retention.check.interval.ms", "5000")]);
         let brokers = broker.bootstrap();
         let [scores, dead] = ["scores", "dead"].map(|what| format!("{NAME}.{what}"));
-        for topic in [NAME, &scores, &dead] {
-            create_topic(brokers, topic, PARTITIONS, LITTLE);
+        for (topic, kept) in [(NAME, EVENTS_KEPT), (&scores, ANSWERS_KEPT), (&dead, ANSWERS_KEPT)] {
+            create_topic(brokers, topic, PARTITIONS, kept);
         }
         await_topic(brokers, &dead);
         let folder = TempDir::new().unwrap();
@@ -125,10 +126,10 @@ impl Stage {
         Life { end, samples, recovery }
     }
 
-    /// No more events come. Has what is left answered, and says what was counted of how many records.
+    /// Lets no more events come, has what is left answered, and says what was counted of how many records.
     pub fn close(self) -> (Tally, u64) {
-        let sent = self.feed.end();
         let (mut process, _) = self.begin();
+        let sent = self.feed.end();
         eventually("all records are answered", || (self.count.answered() >= sent).then_some(()));
         process.stop();
         let count = Arc::into_inner(self.count).expect("the producer has ended");
