@@ -315,7 +315,8 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
         stop: &AtomicBool,
         observe: &mut dyn FnMut(&Committed),
     ) -> Result<(), PipelineError> {
-        if first.is_none() && !self.engine.has_unpublished() {
+        let nothing = !self.engine.has_unpublished() && self.engine.unsettled().next().is_none();
+        if first.is_none() && nothing {
             return Ok(());
         }
         let Self { engine, stream, clock, settings, health, published, pending, .. } = self;

@@ -10,6 +10,7 @@ mod noise;
 #[allow(dead_code, reason = "shared with tests/soak")]
 mod sample;
 #[path = "soak/tally.rs"]
+#[allow(dead_code, reason = "shared with tests/soak")]
 mod tally;
 
 use judge::{End, Life, complaints};
@@ -73,13 +74,17 @@ fn a_leak_is_found_wherever_memory_grows() {
 #[test]
 fn descriptors_threads_and_lag_must_stand() {
     let found = judged(|sample| sample.descriptors += u64::from(share(sample) > 0.9));
-    assert_eq!(found, ["24 to 25 file descriptors in the longest life, where the number should stand"]);
+    assert_eq!(found, ["24 to 25 file descriptors in the longest life, in the end 24 or more"]);
     let found = judged(|sample| sample.threads += (5.0 * share(sample)) as u64);
-    assert_eq!(found, ["13 to 18 threads in the longest life, where the number should stand"]);
+    assert_eq!(found, ["13 to 17 threads in the longest life, in the end 16 or more"]);
+    // One thread comes with a commit and goes with it; one that stays is one too many.
+    assert_eq!(judged(|sample| sample.threads += u64::from(noise::uniform(sample.at as u64) < 0.3)), [""; 0]);
+    let found = judged(|sample| sample.threads += u64::from(share(sample) > 0.5));
+    assert_eq!(found, ["13 to 14 threads in the longest life, in the end 14 or more"]);
     let found = judged(|sample| sample.lag += 1.7 * PER_SECOND * share(sample));
     assert_eq!(found, ["the lag grows by 1.7 s in the longest life"]);
     let behind = complaints(&[life(MINUTES, |_| ()), life(2.5, |sample| sample.lag += 3.0 * PER_SECOND)], PER_SECOND);
-    assert!(behind.len() == 1 && behind[0].starts_with("life 2 ends 3.1 s behind"), "{behind:?}");
+    assert!(behind.len() == 1 && behind[0].starts_with("life 2 ends 3."), "{behind:?}");
     assert_eq!(complaints(&[], PER_SECOND), ["there was no life"]);
 }
 

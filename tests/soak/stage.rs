@@ -130,7 +130,10 @@ impl Stage {
     pub fn close(self) -> (Tally, u64) {
         let (mut process, _) = self.begin();
         let sent = self.feed.end();
-        eventually("all records are answered", || (self.count.answered() >= sent).then_some(()));
+        while self.count.answered() < sent {
+            let before = self.count.answered();
+            eventually("more records are answered", || (self.count.answered() > before).then_some(()));
+        }
         process.stop();
         let count = Arc::into_inner(self.count).expect("the producer has ended");
         (count.end(sent), sent)

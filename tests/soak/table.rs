@@ -25,7 +25,7 @@ pub fn line(number: usize, life: &Life, per_second: f64) {
         let Course { first, last, trend } = life.course(of);
         format!("{:.1} MiB | {:.1} MiB | {:+.1} %", first / MEBIBYTE, last / MEBIBYTE, 100.0 * trend / first)
     };
-    let count = |of: fn(&Sample) -> u64| match range(life, of) {
+    let count = |of: fn(&Sample) -> u64| match range(life.steady(), of) {
         (least, most) if least == most => most.to_string(),
         (least, most) => format!("{least} to {most}"),
     };
