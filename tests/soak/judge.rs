@@ -31,6 +31,9 @@ pub struct Life {
     pub recovery: f64,
 }
 
+/// A quantity of a sample, and its name.
+type Named<T> = (&'static str, fn(&Sample) -> T);
+
 /// How a quantity went in the time that is looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct Course {
@@ -81,7 +84,7 @@ pub fn complaints(lives: &[Life], per_second: f64) -> Vec<String> {
     let Some(longest) = lives.iter().max_by(|a, b| a.seconds().total_cmp(&b.seconds())) else {
         return vec!["there was no life".into()];
     };
-    let memory: [(&str, fn(&Sample) -> f64); 2] =
+    let memory: [Named<f64>; 2] =
         [("resident memory", |sample| sample.resident), ("anonymous memory", |sample| sample.anonymous)];
     for (name, of) in memory {
         let Course { first, last, trend } = longest.course(of);
@@ -93,9 +96,8 @@ pub fn complaints(lives: &[Life], per_second: f64) -> Vec<String> {
             }
         }
     }
-    let counts: [(&str, fn(&Sample) -> u64, u64); 2] =
-        [("file descriptors", |sample| sample.descriptors, 0), ("threads", |sample| sample.threads, PASSING_THREADS)];
-    for (name, of, passing) in counts {
+    let counts: [Named<u64>; 2] = [("file descriptors", |sample| sample.descriptors), ("threads", |sample| sample.threads)];
+    for ((name, of), passing) in counts.into_iter().zip([0, PASSING_THREADS]) {
         let steady = longest.steady();
         let last = &steady[steady.len() - steady.len().div_ceil(4)..];
         let ((least, most), (floor, _)) = (range(steady, of), range(last, of));
