@@ -66,7 +66,7 @@ fn learn(
     offset: usize,
     pace: Pace,
 ) -> (MixturePosterior, MixtureEvidence) {
-    let block = Block { rows: block, partition: Partition(0), offset: Offset(offset as i64), step: 0, pace };
+    let block = Block { rows: block, partition: Partition(0), offset: Offset(offset as i64), step: 0, pace, weights: &[] };
     let mut site = model.learn(posterior, site, block).expect("finite").evidence;
     model.reorganise(nothing, &mut site);
     let mut sum = nothing.clone();

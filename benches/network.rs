@@ -34,7 +34,7 @@ fn rows(count: usize) -> Rows {
 
 fn block(rows: &Rows, from: usize, len: usize, step: u64) -> Block<'_> {
     let rows = rows.view().slice(from..from + len);
-    Block { rows, partition: Partition(0), offset: Offset(from as i64), step, pace: Pace::BAYES }
+    Block { rows, partition: Partition(0), offset: Offset(from as i64), step, pace: Pace::BAYES, weights: &[] }
 }
 
 /// A network that has seen 32 768 events.

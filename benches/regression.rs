@@ -39,7 +39,7 @@ fn linear(criterion: &mut Criterion) {
     let pace = Pace { retention: 0.999_999, weight: 1.0 };
     for batch in [256, 32] {
         let rows = rows(batch);
-        let block = |rows| Block { rows, partition: Partition(0), offset: Offset(1 << 20), step: 1000, pace };
+        let block = |rows| Block { rows, partition: Partition(0), offset: Offset(1 << 20), step: 1000, pace, weights: &[] };
         let nothing = model.nothing();
         let prior = model.posterior(&nothing).expect("finite");
         let mut site = nothing.clone();

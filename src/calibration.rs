@@ -133,6 +133,23 @@ pub struct Tail {
 }
 
 impl Tail {
+    /// The weight of all surprisals.
+    pub fn total(&self) -> f64 {
+        self.total
+    }
+
+    /// The surprisal below which a `share` of the weight lies; 0 before any was seen.
+    pub fn quantile(&self, share: f64) -> f64 {
+        let below = share * self.total;
+        let above = self.knots.partition_point(|knot| knot.1 < below);
+        match (above.checked_sub(1).map(|index| self.knots[index]), self.knots.get(above)) {
+            (Some((left, weight_left)), Some(&(right, weight_right))) => {
+                left + (below - weight_left) / (weight_right - weight_left) * (right - left)
+            }
+            (_, knot) => knot.or(self.knots.last()).map_or(0.0, |knot| knot.0),
+        }
+    }
+
     /// Estimate of P(S ≥ `surprisal`), in (0, 1].
     pub fn probability(&self, surprisal: f64) -> f64 {
         let above = self.knots.partition_point(|knot| knot.0 < surprisal);

@@ -10,6 +10,7 @@
 
 mod forget;
 mod others;
+mod plausibility;
 mod ready;
 mod setup;
 mod site;
@@ -458,7 +459,8 @@ impl<M: Model> Engine<M> {
     ) {
         let (time, elapsed_ms) = place.site.time.after(&place.times);
         let pace = self.setup.learning.rule.pace(place.site.events, rows.len(), elapsed_ms);
-        let block = Block { rows, partition, offset: place.pending_from, step: place.site.step, pace };
+        let weights = self.setup.robust.then(|| plausibility::weights(&self.belief.tail, &place.surprisals)).unwrap_or_default();
+        let block = Block { rows, partition, offset: place.pending_from, step: place.site.step, pace, weights: &weights };
         let learnt = self.model.learn(&self.belief.posterior, &place.site.evidence, block).and_then(|learnt| {
             let Learnt { mut evidence, progress } = learnt;
             self.model.reorganise(&rest.whole, &mut evidence);

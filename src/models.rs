@@ -90,6 +90,8 @@ pub struct Block<'a> {
     pub step: u64,
     /// What is kept of the site, and how much the block counts.
     pub pace: Pace,
+    /// How much of each event is believed, in (0, 1]: one a row, or none where all are believed. A model that doesn't weigh events believes all.
+    pub weights: &'a [f64],
 }
 
 /// What a block has taught.

@@ -62,7 +62,7 @@ fn assert_alone<M: Model>(model: M) {
     for at in (0..LEARNT).step_by(50) {
         let (posterior, pace) = (model.posterior(&evidence).unwrap(), Pace::BAYES);
         let (block, offset) = (rows.view().slice(at..at + 50), Offset(at as i64));
-        let block = Block { rows: block, partition: Partition(0), offset, step: (at / 50) as u64, pace };
+        let block = Block { rows: block, partition: Partition(0), offset, step: (at / 50) as u64, pace, weights: &[] };
         evidence = model.learn(&posterior, &evidence, block).unwrap().evidence;
     }
     let posterior = model.posterior(&evidence).unwrap();

@@ -82,7 +82,8 @@ fn pass(
         surprisals.clear();
         model.score(&posterior, block, &mut surprisals);
         scored(&evidence, &surprisals);
-        let block = Block { rows: block, partition: Partition(0), offset: Offset(at as i64), step, pace: Pace::BAYES };
+        let block =
+            Block { rows: block, partition: Partition(0), offset: Offset(at as i64), step, pace: Pace::BAYES, weights: &[] };
         let Learnt { evidence: mut next, .. } = model.learn(&posterior, &evidence, block)?;
         model.reorganise(&nothing, &mut next);
         posterior = model.posterior(&next)?;

@@ -36,6 +36,8 @@ pub struct ModelConfig {
     /// Events learnt in one step at most, 1 to 65536. Default: 256.
     #[serde(deserialize_with = "values::whole::<_, 1, 65536>")]
     pub max_block: usize,
+    /// Whether an event is learnt as far as it is plausible only: for a mixture, which does so by default if it has several components.
+    pub robust: Option<bool>,
     /// Where the arithmetic is done: `cpu`, `cuda:N`, or `auto` for a GPU if there is one. Default: `cpu`.
     #[serde(deserialize_with = "values::device")]
     pub device: Device,
@@ -65,6 +67,7 @@ impl Default for ModelConfig {
             population_events: 100_000.0,
             population_exponent: 1.0,
             max_block,
+            robust: None,
             device: Device::default(),
             target: None,
             inputs: None,
@@ -85,6 +88,11 @@ impl ModelConfig {
         };
         let rule = Rule { half_life_events: self.half_life_events, half_life_ms: self.half_life_ms, population };
         Learning { rule, max_block: self.max_block }
+    }
+
+    /// Whether an event is learnt as far as it is plausible only.
+    pub fn is_robust(&self) -> bool {
+        self.robust.unwrap_or(self.kind == ModelKind::Mixture && self.mixture.components > 1)
     }
 
     /// What is predicted from what, if the kind of model predicts one column from others.

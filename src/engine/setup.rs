@@ -7,6 +7,8 @@ use super::Learning;
 pub struct Setup {
     /// How it learns.
     pub learning: Learning,
+    /// Whether an event is believed as far as it is plausible only, by models that weigh events.
+    pub robust: bool,
     /// Of which events it gives an account.
     pub explain: Explain,
 }

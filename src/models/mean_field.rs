@@ -301,7 +301,7 @@ mod tests {
             let mut evidence = model.nothing();
             for (step, from) in (0..2_000).step_by(50).enumerate() {
                 let (rows, step) = (rows.view().slice(from..from + 50), step as u64);
-                let block = Block { rows, partition: Partition(0), offset: Offset(0), step, pace: Pace::BAYES };
+                let block = Block { rows, partition: Partition(0), offset: Offset(0), step, pace: Pace::BAYES, weights: &[] };
                 evidence = model.learn(&model.posterior(&evidence).unwrap(), &evidence, block).unwrap().evidence;
             }
             let posterior = model.posterior(&evidence).unwrap();

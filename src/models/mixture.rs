@@ -217,7 +217,7 @@ impl Mixture {
         rows: RowsView<'_>,
         birthplace: (Partition, Offset),
     ) -> Result<MixtureEvidence, NotFinite> {
-        self.taught(posterior, rows, birthplace).map(|(news, _)| news)
+        self.taught(posterior, rows, &[], birthplace).map(|(news, _)| news)
     }
 
     /// What `rows` say, and `E ln p(rows | θ)` with the optimal q(z) put in.
@@ -225,11 +225,13 @@ impl Mixture {
         &self,
         posterior: &MixturePosterior,
         rows: RowsView<'_>,
+        weights: &[f64],
         birthplace: (Partition, Offset),
     ) -> Result<(MixtureEvidence, f64), NotFinite> {
         let mut batch = Batch::from_rows(&self.layout, &posterior.units, &posterior.vocabularies, rows);
         batch.check()?;
-        let (responsibilities, totals) = posterior.responsibilities(&batch);
+        let (mut responsibilities, totals) = posterior.responsibilities(&batch);
+        responsibilities.weigh(weights);
         let mut news = MixtureEvidence::nothing(self.layout.shape());
         news.vocabularies = posterior.vocabularies.clone();
         self.meet_texts(&mut news, &mut batch, rows);
@@ -238,7 +240,8 @@ impl Mixture {
                 news.components.insert(*id, batch.units.restore(statistics));
             }
         }
-        let ones = Matrix::ones(batch.events(), batch.numbers.groups);
+        let mut ones = Matrix::ones(batch.events(), batch.numbers.groups);
+        ones.weigh(weights);
         let numbers = diagonal::moments(&batch.numbers, &ones, 0, &vec![0.0; self.layout.numbers.len()]);
         let total = discrete::gather(&batch, &ones, vec![Numbers::Diagonal(numbers)]).remove(0);
         news.total = batch.units.restore(total);
@@ -328,7 +331,7 @@ impl Model for Mixture {
         site: &MixtureEvidence,
         block: Block<'_>,
     ) -> Result<Learnt<MixtureEvidence>, NotFinite> {
-        let (news, likelihood) = self.taught(posterior, block.rows, (block.partition, block.offset))?;
+        let (news, likelihood) = self.taught(posterior, block.rows, block.weights, (block.partition, block.offset))?;
         let progress = Progress { expected_log_likelihood: Some(likelihood), ..Progress::default() };
         Ok(Learnt { evidence: block.pace.apply(site, news), progress })
     }

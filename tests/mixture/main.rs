@@ -6,6 +6,7 @@ mod noise;
 mod data;
 mod exact;
 mod pace;
+mod robust;
 mod state;
 mod structure;
 mod uncertainty;

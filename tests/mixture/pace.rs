@@ -19,7 +19,8 @@ fn learn_at(model: &Mixture, rows: RowsView<'_>, pace: impl Fn(usize, usize) -> 
         let posterior = model.posterior(&site).expect("finite");
         let block = rows.slice(at..at + len);
         model.score(&posterior, block, &mut surprisals);
-        let block = Block { rows: block, partition: Partition(0), offset: Offset(at as i64), step, pace: pace(at, len) };
+        let block =
+            Block { rows: block, partition: Partition(0), offset: Offset(at as i64), step, pace: pace(at, len), weights: &[] };
         site = model.learn(&posterior, &site, block).expect("finite").evidence;
         model.reorganise(&model.nothing(), &mut site);
         (at, step) = (at + len, step + 1);

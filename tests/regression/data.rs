@@ -122,7 +122,7 @@ pub fn blocks(learnt: usize) -> usize {
 
 /// One block.
 pub fn block(rows: RowsView<'_>, partition: i32, at: usize, pace: Pace) -> Block<'_> {
-    Block { rows, partition: Partition(partition), offset: Offset(at as i64), step: at as u64, pace }
+    Block { rows, partition: Partition(partition), offset: Offset(at as i64), step: at as u64, pace, weights: &[] }
 }
 
 /// Learns rows in blocks that end where `cuts` says, as events of a partition, and scores each row before it is learnt.

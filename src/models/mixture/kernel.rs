@@ -49,6 +49,13 @@ impl Matrix {
         Self { groups, lanes: (0..groups).map(lane).collect() }
     }
 
+    /// Weighs each event of every row; no weights are ones.
+    pub fn weigh(&mut self, weights: &[f64]) {
+        for row in 0..if weights.is_empty() { 0 } else { self.rows() } {
+            self.row_mut(row).as_flattened_mut().iter_mut().zip(weights).for_each(|(element, weight)| *element *= weight);
+        }
+    }
+
     /// An element.
     pub fn at(&mut self, row: usize, event: usize) -> &mut f64 {
         &mut self.lanes[row * self.groups + event / LANES][event % LANES]

@@ -47,7 +47,8 @@ fn prequential(vae: &Vae, rows: &Rows, most: usize, from: usize) -> (VaeEvidence
         let posterior = vae.posterior(&evidence).expect("finite");
         let part = rows.view().slice(at..at + len);
         vae.score(&posterior, part, &mut found);
-        let block = Block { rows: part, partition: Partition(0), offset: Offset(at as i64), step, pace: Pace::BAYES };
+        let block =
+            Block { rows: part, partition: Partition(0), offset: Offset(at as i64), step, pace: Pace::BAYES, weights: &[] };
         evidence = vae.learn(&posterior, &evidence, block).expect("finite").evidence;
         (at, step) = (at + len, step + 1);
     }
@@ -190,7 +191,8 @@ fn evidence_survives_a_snapshot_and_wild_values_leave_no_trace() {
         let mut found = Vec::new();
         vae.score(&posterior, rows.view(), &mut found);
         assert!(found.iter().all(|surprisal| surprisal.nats.is_finite() && surprisal.sd.is_finite()), "{value:e}: {found:?}");
-        let block = Block { rows: rows.view(), partition: Partition(0), offset: Offset(0), step: 99, pace: Pace::BAYES };
+        let block =
+            Block { rows: rows.view(), partition: Partition(0), offset: Offset(0), step: 99, pace: Pace::BAYES, weights: &[] };
         if let Ok(learnt) = vae.learn(&posterior, &evidence, block) {
             assert!(learnt.evidence.is_finite());
             if value.abs() < 1e30 {

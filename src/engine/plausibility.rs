@@ -1,0 +1,68 @@
+//! Robust learning: an event is believed as far as it is plausible.
+//!
+//! An event of density p(x) is learnt with the weight `min(1, √(p(x) / p₀))`, where p₀ is the density that one event in twenty of those seen so
+//! far was below. In nats: `exp(−½ max(0, s − s₀))`, with s₀ the 95th percentile of surprisals. So what a single event adds to a statistic falls
+//! as its square root of a density does, however far out it is. A new regime is learnt once it persists: when one event in twenty is of it, s₀
+//! is where it is.
+//!
+//! Sources: Basu et al. 1998 (density power weights); Duran-Martín et al. 2024 (weighted likelihoods in filters).
+
+use crate::calibration::Tail;
+
+/// The share of events that are believed in full.
+const BELIEVED: f64 = 0.95;
+
+/// The power of the density that an event is weighted by.
+const POWER: f64 = 0.5;
+
+/// Events seen before any is doubted.
+const EXPERIENCE: f64 = 100.0;
+
+/// The weights of events with these `surprisals`, in nats; none where all are 1.
+pub fn weights(seen: &Tail, surprisals: &[f64]) -> Vec<f64> {
+    if seen.total() < EXPERIENCE {
+        return Vec::new();
+    }
+    let believed = seen.quantile(BELIEVED);
+    // A weight of zero would be no event at all.
+    let weight = |surprisal: &f64| (-POWER * (surprisal - believed).max(0.0)).exp().max(f64::MIN_POSITIVE);
+    surprisals.iter().map(weight).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::Calibrator;
+
+    /// Surprisals of an exponential distribution, whose 95th percentile is ln 20.
+    fn seen(count: usize) -> Tail {
+        let mut calibrator = Calibrator::default();
+        let surprisals: Vec<f64> = (0..count).map(|index| -(1.0 - (index as f64 + 0.5) / count as f64).ln()).collect();
+        calibrator.learn(1.0, &surprisals);
+        calibrator.tail()
+    }
+
+    #[test]
+    fn weights_are_the_root_of_the_density_beyond_the_95th_percentile() {
+        let weights = weights(&seen(20_000), &[-5.0, 0.0, 2.9, 20_f64.ln() + 1.0, 20_f64.ln() + 8.0, f64::INFINITY]);
+        let expected = [1.0, 1.0, 1.0, (-0.5_f64).exp(), (-4.0_f64).exp(), f64::MIN_POSITIVE];
+        for (weight, expected) in weights.iter().zip(expected) {
+            assert!((weight / expected - 1.0).abs() < 0.02, "{weights:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_doubted_before_much_is_seen() {
+        assert!(weights(&seen(99), &[1e9]).is_empty());
+        assert!(weights(&Tail::default(), &[1e9]).is_empty());
+    }
+
+    #[test]
+    fn what_persists_is_believed() {
+        let mut calibrator = Calibrator::default();
+        calibrator.learn(1.0, &vec![1.0; 1000]);
+        assert!(weights(&calibrator.tail(), &[40.0])[0] < 1e-8);
+        calibrator.learn(1.0, &vec![40.0; 60]);
+        assert_eq!(weights(&calibrator.tail(), &[40.0])[0], 1.0);
+    }
+}
