@@ -44,14 +44,14 @@ fn middle(engine: &Engine<Mixture>) -> f64 {
     surprisals[0].nats
 }
 
-/// However far out, one event among 2,000 moves the density where the others are by less than a hundredth of a nat; without weights by
+/// However far out, one event among 2,000 moves the density where the others are by less than a tenth of a nat; without weights by
 /// far more.
 #[test]
 fn one_event_moves_little_however_far_out_it_is() {
     let clean = middle(&follow(true, &rows(2_000, 0..0, 0.0)).1);
     for by in [1e1, 1e2, 1e4, 1e6] {
         let moved = |robust| (middle(&follow(robust, &rows(2_000, 1_000..1_001, by)).1) - clean).abs();
-        assert!(moved(true) < 0.01, "{by}: {} nats", moved(true));
+        assert!(moved(true) < 0.1, "{by}: {} nats", moved(true));
         assert!(by < 1e4 || moved(false) > 1.0, "{by}: {} nats without weights", moved(false));
     }
 }
