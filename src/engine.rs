@@ -459,7 +459,8 @@ impl<M: Model> Engine<M> {
     ) {
         let (time, elapsed_ms) = place.site.time.after(&place.times);
         let pace = self.setup.learning.rule.pace(place.site.events, rows.len(), elapsed_ms);
-        let weights = self.setup.robust.then(|| plausibility::weights(&self.belief.tail, &place.surprisals)).unwrap_or_default();
+        let doubted = || plausibility::weights(&self.belief.tail, &place.surprisals);
+        let weights = if self.setup.robust { doubted() } else { Vec::new() };
         let block = Block { rows, partition, offset: place.pending_from, step: place.site.step, pace, weights: &weights };
         let learnt = self.model.learn(&self.belief.posterior, &place.site.evidence, block).and_then(|learnt| {
             let Learnt { mut evidence, progress } = learnt;
