@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::error::{Fault, Source};
 use super::values;
 use crate::device::Device;
-use crate::engine::Learning;
+use crate::engine::{Explain, Learning};
 use crate::features::{Kind, Schema, Task};
 use crate::inference::rule::{Population, Rule};
 use crate::models::{mixture, neural_network, regression, vae};
@@ -39,6 +39,8 @@ pub struct ModelConfig {
     /// Where the arithmetic is done: `cpu`, `cuda:N`, or `auto` for a GPU if there is one. Default: `cpu`.
     #[serde(deserialize_with = "values::device")]
     pub device: Device,
+    /// Of which events the score comes with an account of the fields that made it. Default: `alerts`.
+    pub explain: ExplainKind,
     /// The column that a regression or a network predicts from the others. Default: none.
     pub target: Option<String>,
     /// The columns that it is predicted from. Default: all others.
@@ -66,6 +68,7 @@ impl Default for ModelConfig {
             population_exponent: 1.0,
             max_block,
             device: Device::default(),
+            explain: ExplainKind::default(),
             target: None,
             inputs: None,
             mixture: MixtureConfig::default(),
@@ -85,6 +88,15 @@ impl ModelConfig {
         };
         let rule = Rule { half_life_events: self.half_life_events, half_life_ms: self.half_life_ms, population };
         Learning { rule, max_block: self.max_block }
+    }
+
+    /// Of which events the engine gives an account.
+    pub fn explain(&self) -> Explain {
+        match self.explain {
+            ExplainKind::Never => Explain::Never,
+            ExplainKind::Alerts => Explain::Alerts,
+            ExplainKind::Always => Explain::Always,
+        }
     }
 
     /// What is predicted from what, if the kind of model predicts one column from others.
@@ -159,6 +171,19 @@ pub enum LearningKind {
     Streaming,
     /// A population of a given size, of which the events are a sample.
     Population,
+}
+
+/// Which scores come with an account of the fields that made them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExplainKind {
+    /// None.
+    Never,
+    /// Those that alert.
+    #[default]
+    Alerts,
+    /// All.
+    Always,
 }
 
 /// Which model.
