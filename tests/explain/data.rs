@@ -13,7 +13,8 @@ pub fn schema(kinds: &[Kind]) -> Schema {
     Schema::new(kinds.iter().enumerate().map(column).collect())
 }
 
-/// One of three kinds of events, each about a centre with two factors that its numbers have in common: correlations of 0.8 and more.
+/// One of three kinds of events, each about a centre with two factors that its numbers have in common: correlations of 0.8 and
+/// more.
 pub fn event(dim: usize, event: u64) -> Vec<f64> {
     let kind = (uniform((1 << 40) + event) * 3.0) as u64;
     let factors = [0, 1].map(|i| normal((1 << 41) + event * 2 + i));
@@ -75,8 +76,9 @@ impl Learnt {
         surprisals.into_iter().map(|surprisal| surprisal.nats).collect()
     }
 
-    /// The event's fields of which `count` are corrupted, and which they are. A field is either far out, by one to two standard deviations of its
-    /// column beyond two, or has the value of another event that is the least like its own of eight: a likely one, in the wrong company.
+    /// The event's fields of which `count` are corrupted, and which they are. A field is either two to four standard deviations
+    /// of its column off, or has the value of another event that is the least like its own of eight: a likely one, in the wrong
+    /// company.
     pub fn corrupted(&self, at: u64, count: usize, likely: bool) -> (Vec<f64>, Vec<usize>) {
         let dim = self.deviations.len();
         let mut cells = event(dim, at);

@@ -11,8 +11,9 @@ fn close(found: f64, expected: f64, tolerance: f64) {
     assert!((found - expected).abs() <= tolerance * expected.abs().max(1.0), "{found} is not {expected}");
 }
 
-/// Each number is charged with what its event's surprisal loses when it is left out too: by scores of events with fields missing, in the order
-/// that the account itself names, which must be that of most doubt, and so of most nats where all columns are alike and all are out of order.
+/// Each number is charged with what its event's surprisal loses when it is left out too: by scores of events with fields missing,
+/// in the order that the account itself names, which must be that of most doubt, and so of most nats where all columns are alike
+/// and all are out of order.
 #[test]
 fn contributions_are_differences_of_marginal_surprisals() {
     for covariance in [Covariance::Full, Covariance::Diagonal] {
@@ -88,8 +89,8 @@ fn columns_of_all_kinds_add_up_and_say_what_was_expected() {
     assert!(largest.iter().any(|part| Some(&part.name) == explanation.nearest.as_ref()), "{:?}", explanation.nearest);
 }
 
-/// With one component and much evidence the predictive is normal, and what was to be expected of a field is the regression on the others, by the
-/// sample's own mean and covariance; of a corrupted one too, and of the others as if it were not there.
+/// With one component and much evidence the predictive is normal, and what was to be expected of a field is the regression on the
+/// others, by the sample's own mean and covariance; of a corrupted one too, and of the others as if it were not there.
 #[test]
 fn expectations_are_those_of_the_regression_on_the_fields_that_are_not_to_blame() {
     const EVENTS: usize = 20_000;
@@ -106,7 +107,8 @@ fn expectations_are_those_of_the_regression_on_the_fields_that_are_not_to_blame(
     let top = &explanation.contributions[0];
     assert_eq!(top.column, "c1");
     let Some(Expected::Number { mean, lower, upper }) = top.expected else { panic!("a number") };
-    // E[x1 | x0, x2]: with x2 − 5 = 0.5 z0 + 0.5 z1 + z2 and z0 known, E[z1] = 0.5 (0.2 − 0.15) / 1.25 and Var z1 = 1 − 0.25 / 1.25.
+    // E[x1 | x0, x2]: with x2 − 5 = 0.5 z0 + 0.5 z1 + z2 and z0 known, E[z1] = 0.5 (0.2 − 0.15) / 1.25 and Var z1 = 1 − 0.25 /
+    // 1.25.
     let (centre, sd) = (0.27 + 0.4 * 0.5 * 0.05 / 1.25, 0.4 * 0.8_f64.sqrt());
     close(mean, centre, 0.02);
     close(upper - lower, 2.0 * 1.6449 * sd, 0.03);

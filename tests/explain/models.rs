@@ -97,7 +97,8 @@ fn a_model_of_one_column_charges_it_with_all() {
 fn an_autoencoder_adds_up() {
     const DIM: usize = 8;
     let schema: Schema = schema(&[Kind::Number; DIM]);
-    let model = app::model(&schema, &ModelConfig { kind: ModelKind::Vae, ..ModelConfig::default() }).expect("a right configuration");
+    let model =
+        app::model(&schema, &ModelConfig { kind: ModelKind::Vae, ..ModelConfig::default() }).expect("a right configuration");
     let rows = Rows::from_cells(DIM, (0..EVENTS as u64).flat_map(|at| event(DIM, at)).collect());
     let posterior = learn(&model, rows.view());
     let mut named = 0;

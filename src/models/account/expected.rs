@@ -16,8 +16,8 @@ const NORMAL_REACH: f64 = 1.644_853_626_951_472_7;
 const MOST_STEPS: f64 = 4096.0;
 
 impl Explanation {
-    /// By a model that predicts one column, the `target` in `schema`: all of the surprisal of `row` is that column's. Where it is missing there is
-    /// nothing to account for, and nothing is said of a surprisal that is no number.
+    /// By a model that predicts one column, the `target` in `schema`: all of the surprisal of `row` is that column's. Where it is
+    /// missing there is nothing to account for, and nothing is said of a surprisal that is no number.
     pub(in crate::models) fn of_target<M: Model>(
         model: &M,
         posterior: &M::Posterior,
@@ -62,7 +62,8 @@ impl Expected {
         Some(Self::Number { mean: raw(mean), lower: raw(lower), upper: raw(upper) })
     }
 
-    /// That of a count of which next to none is above `most`, from its probabilities. Many counts are looked through in steps of several.
+    /// That of a count of which next to none is above `most`, from its probabilities. Many counts are looked through in steps of
+    /// several.
     pub(in crate::models) fn count(mean: f64, most: f64, mass: impl Fn(f64) -> f64) -> Self {
         let step = (most / MOST_STEPS).max(1.0).ceil();
         let middle = |at: f64| at + (0.5 * (step - 1.0)).floor();

@@ -1,13 +1,14 @@
 //! Which fields made a surprisal: the chain rule, the least trusted field first.
 //!
-//! The predictive has every marginal in closed form, so any order of the fields splits a surprisal into conditional ones that add up to it,
-//! `−ln p(x) = Σ −ln p(x_j | fields behind j)`. Order is what an account stands or falls by. A field is *doubted* as much as the
-//! background explains it better than the model does from all other fields, `ln b(x_j) − ln p(x_j | others)`: the Bayes factor of its being out of
-//! order. The most doubted is accounted for first, by what it is given all others; then it is left out, and the rest are judged without it: a field
-//! that is out of order is charged with all that it does, and those that go with it are not.
+//! The predictive has every marginal in closed form, so any order of the fields splits a surprisal into conditional ones that add
+//! up to it, `−ln p(x) = Σ −ln p(x_j | fields behind j)`. Order is what an account stands or falls by. A field is *doubted* as
+//! much as the background explains it better than the known components do from all other fields, `ln b(x_j) − ln p(x_j |
+//! others)`: the Bayes factor of its being out of order. The most doubted is accounted for first, by what it is given all others;
+//! then it is left out, and the rest are judged without it: a field that is out of order is charged with all that it does, and
+//! those that go with it are not.
 //!
-//! Fields whose Bayes factor is above [`BLAME`] are to blame. What was to be expected of a field is its predictive given the others that are not to
-//! blame, lest one wrong field make others look wrong; the nearest component is the likeliest given these.
+//! Fields whose Bayes factor is above [`BLAME`] are to blame. What was to be expected of a field is its predictive given the
+//! others that are not to blame, lest one wrong field make others look wrong; the nearest component is the likeliest given these.
 
 mod expected;
 mod fields;
@@ -68,7 +69,8 @@ impl Mixture {
         self.schema.columns()[cell].name.clone()
     }
 
-    /// Numbers of columns that have never varied, and of what each tells whether it still does not: by Laplace's rule of succession.
+    /// Numbers of columns that have never varied, and of what each tells whether it still does not: by Laplace's rule of
+    /// succession.
     fn still(&self, posterior: &MixturePosterior, row: RowsView<'_>) -> Vec<(usize, Contribution)> {
         let units = &posterior.units;
         let still = (0..self.layout.numbers.len()).filter(|d| !units.live[*d]);

@@ -20,6 +20,7 @@ impl Network {
         let Workspace { pass, buffer, outputs, .. } = &mut *workspace;
         self.layout.inputs.fill(&posterior.units, row, std::iter::once(0), buffer, pass.open(1));
         posterior.sampled(self).predict(pass.inputs(), 1, outputs);
+        let outputs: &[f32] = outputs;
         let whole = outputs.len() / samples;
         let units = whole / (panels(1) * PANEL);
         let output = |sample: usize, unit: usize| f64::from(outputs[sample * whole + place(units, unit, 0)]);

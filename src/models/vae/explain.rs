@@ -1,8 +1,9 @@
 //! Which columns made a surprisal: what each does to the decoder's likelihood.
 //!
-//! With normalised importance weights w̄ over the draws the bound is, exactly, `Σ_j −Σ_s w̄_s ln p(x_j | z_s, θ_s)` and a rest, `Σ_s w̄_s (ln
-//! S w̄_s − ln p(z_s) + ln q(z_s | x))`: what the event's place costs. The first is told column by column; the rest is nobody's in particular and
-//! shared evenly. What was to be expected of a column is what the decoder makes of the event's place, to which the column itself has contributed.
+//! With normalised importance weights w̄ over the draws the bound is, exactly, `Σ_j −Σ_s w̄_s ln p(x_j | z_s, θ_s)` and a rest,
+//! `Σ_s w̄_s (ln S w̄_s − ln p(z_s) + ln q(z_s | x))`: what the event's place costs. The first is told column by column; the rest
+//! is nobody's in particular and shared evenly. What was to be expected of a column is what the decoder makes of the event's
+//! place, to which the column itself has contributed.
 
 use super::Vae;
 use super::columns::{Column, Likelihood, Value, bucket, ln_rate};

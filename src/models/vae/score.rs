@@ -14,8 +14,8 @@ use crate::models::Surprisal;
 use crate::noise::Noise;
 
 impl Vae {
-    /// Appends each row's surprisal, bounded from above by the importance-weighted bound. Its variance is that of `−ln p(x | m, θ)` over the
-    /// weights, at the encoder's mean m of z, by the delta method: `Σ (∂ ln p / ∂w)² Var w`.
+    /// Appends each row's surprisal, bounded from above by the importance-weighted bound. Its variance is that of `−ln p(x | m,
+    /// θ)` over the weights, at the encoder's mean m of z, by the delta method: `Σ (∂ ln p / ∂w)² Var w`.
     pub(super) fn surprisals(&self, posterior: &VaePosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         let events = rows.len();
         let mut workspace = self.workspace();
@@ -44,8 +44,8 @@ impl Vae {
         surprisals.extend(found.map(|(ln, variance)| Surprisal { nats: -ln, sd: f64::from(variance.min(f32::MAX)).sqrt() }));
     }
 
-    /// Draws places z of each event and leaves what the decoder makes of them in the workspace's outputs, `[sample][panel][output][PANEL]`. Returns
-    /// `ln p(z) − ln q(z | x)` of each event, `[sample]` in turn.
+    /// Draws places z of each event and leaves what the decoder makes of them in the workspace's outputs,
+    /// `[sample][panel][output][PANEL]`. Returns `ln p(z) − ln q(z | x)` of each event, `[sample]` in turn.
     pub(super) fn decode(&self, posterior: &VaePosterior, rows: RowsView<'_>, workspace: &mut Workspace<f32>) -> Vec<Vec<f64>> {
         let (events, latent, samples) = (rows.len(), self.config.latent, self.config.samples);
         let Workspace { encoder, codes, places, outputs, buffer, .. } = workspace;

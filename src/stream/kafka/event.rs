@@ -11,8 +11,8 @@ use super::{Settings, fault};
 use crate::record::{Offset, Partition};
 use crate::stream::StreamError;
 
-/// The value of the event at `offset` of a partition of the events topic; none if there is no event with a value there, as where it was aborted,
-/// compacted away or deleted by age, or is yet to come.
+/// The value of the event at `offset` of a partition of the events topic; none if there is no event with a value there, as where
+/// it was aborted, compacted away or deleted by age, or is yet to come.
 pub fn event(settings: &Settings, partition: Partition, offset: Offset) -> Result<Option<Vec<u8>>, StreamError> {
     settings.check()?;
     let plain = Plain::default();

@@ -162,13 +162,22 @@ impl<'a> Rest<'a> {
         if self.left.is_empty() { 0.0 } else { log_sum(&self.parts()) }
     }
 
-    /// The field of those left, of which there is one at least, that is the most doubted, and how much: `doubts` are the log densities of all
-    /// fields under the background.
+    /// The field of those left, of which there is one at least, that is the most doubted, and how much: `doubts` are the log
+    /// densities of all fields under the background. The known components are asked alone: where several fields are far out, all
+    /// of an event is the background's, which doubts none.
     pub fn most_doubted(&self, doubts: &[f64]) -> (usize, f64) {
-        let whole = log_sum(&self.parts());
-        let doubt = |field: &usize| (*field, doubts[*field] - (whole - log_sum(&self.parts_without(*field))));
+        let whole = log_sum(self.known(&self.parts()));
+        let doubt = |field: &usize| {
+            let without = log_sum(self.known(&self.parts_without(*field)));
+            (*field, doubts[*field] - (whole - without))
+        };
         let each = self.left.iter().map(doubt);
         each.max_by(|(_, one), (_, other)| one.total_cmp(other)).expect("a field is left")
+    }
+
+    /// Those of the parts that are known components: the last is the background, if there is another.
+    fn known<'p>(&self, parts: &'p [f64]) -> &'p [f64] {
+        &parts[..parts.len() - usize::from(parts.len() > 1)]
     }
 
     /// Leaves a field out.
@@ -183,8 +192,8 @@ impl<'a> Rest<'a> {
     /// Which of the known components is the likeliest given what is left.
     pub fn nearest(&self) -> Option<usize> {
         let parts = self.parts();
-        let known = parts.len() - usize::from(parts.len() > 1);
-        (0..known).max_by(|a, b| parts[*a].total_cmp(&parts[*b]))
+        let known = self.known(&parts);
+        (0..known.len()).max_by(|a, b| known[*a].total_cmp(&known[*b]))
     }
 }
 

@@ -94,8 +94,8 @@ impl Joint {
         self.settle();
     }
 
-    /// The predictive of number `column` given all others here: Student's t with `f + n` degrees of freedom, where n is how many those are,
-    /// and squared scale `(1 + 1/κ + Δ²) / (f + n)` times what they leave of Ψ (Murphy 2007, section 8; Ding 2016).
+    /// The predictive of number `column` given all others here: Student's t with `f + n` degrees of freedom, where n is how many
+    /// those are, and squared scale `(1 + 1/κ + Δ²) / (f + n)` times what they leave of Ψ (Murphy 2007, section 8; Ding 2016).
     pub fn conditional(&self, column: usize) -> Student {
         let belief = self.normal.belief();
         let (others, square, gap, left) = match self.place(column) {
