@@ -22,9 +22,8 @@ const EXIT: &str = "Exit status: 0 done; 1 failed; 2 wrong command line or confi
 
 /// Says how surprising each event of a stream is
 ///
-/// Surprisal keeps a Bayesian model of an event stream up to date. It reads JSON events from Kafka, scores each one by its
-/// surprisal, -ln p(event | everything before it) in nats, learns it, and writes scores and the posterior back to Kafka, exactly
-/// once.
+/// Surprisal keeps a Bayesian model of an event stream up to date. It reads JSON events from Kafka, scores each one by its surprisal,
+/// -ln p(event | everything before it) in nats, learns it, and writes scores and the posterior back to Kafka, exactly once.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "surprisal", version, after_help = EXIT)]
 pub struct Cli {
@@ -46,8 +45,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the service: score and learn events until told to stop
     ///
-    /// Reads the events topic, writes scores, posterior and dead letters, and serves metrics. On SIGTERM or Ctrl-C it commits
-    /// what is done, leaves the consumer group and ends with status 0.
+    /// Reads the events topic, writes scores, posterior and dead letters, and serves metrics. On SIGTERM or Ctrl-C it commits what is
+    /// done, leaves the consumer group and ends with status 0.
     #[command(after_help = "Example:\n  surprisal run --config surprisal.toml --log-format json")]
     Run(ConfigArgs),
 
@@ -68,9 +67,9 @@ pub enum Command {
 
     /// Take events out of the posterior again
     ///
-    /// While no instance runs: they must be stopped. Where the model allows it, the events' evidence is subtracted; otherwise the
-    /// evidence goes back to before them, and the next start learns the rest again, without them. Scores that were published
-    /// stay. What was forgotten is kept in the snapshots; `surprisal inspect` shows it.
+    /// While no instance runs: they must be stopped. Where the model allows it, the events' evidence is subtracted; otherwise the evidence
+    /// goes back to before them, and the next start learns the rest again, without them. Scores that were published stay. What was
+    /// forgotten is kept in the snapshots; `surprisal inspect` shows it.
     #[command(
         after_help = "Examples:\n  surprisal forget --config surprisal.toml --partition 3 --from 1200 --to 1350 --dry-run\n  \
                       surprisal forget --config surprisal.toml --since 2026-01-31T08:00:00Z --until 2026-01-31T09:30:00Z"
@@ -79,8 +78,8 @@ pub enum Command {
 
     /// Set the posterior back to an earlier snapshot
     ///
-    /// While no instance runs: they must be stopped. All that came after the snapshot is forgotten, up to the group's offset;
-    /// scoring and learning go on from there. `surprisal inspect --snapshots` lists what there is to go back to.
+    /// While no instance runs: they must be stopped. All that came after the snapshot is forgotten, up to the group's offset; scoring and
+    /// learning go on from there. `surprisal inspect --snapshots` lists what there is to go back to.
     #[command(after_help = "Examples:\n  surprisal rollback --config surprisal.toml --to 3@1200\n  \
                       surprisal rollback --config surprisal.toml --to 2026-01-31T08:00:00Z --dry-run")]
     Rollback(RollbackArgs),

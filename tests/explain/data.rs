@@ -27,6 +27,21 @@ pub fn event(dim: usize, event: u64) -> Vec<f64> {
     (0..dim as u64).map(number).collect()
 }
 
+/// What happens to a field.
+#[derive(Clone, Copy, Debug)]
+pub enum Corruption {
+    /// It is off by so many of its column's standard deviations to twice as many.
+    Shifted {
+        /// The least.
+        least: f64,
+    },
+    /// It has another event's value, of eight the least like its own: a likely one, in the wrong company.
+    Swapped,
+}
+
+/// Two to four standard deviations.
+pub const FAR: Corruption = Corruption::Shifted { least: 2.0 };
+
 /// A mixture and what it has learnt.
 pub struct Learnt {
     pub model: Mixture,
@@ -76,10 +91,8 @@ impl Learnt {
         surprisals.into_iter().map(|surprisal| surprisal.nats).collect()
     }
 
-    /// The event's fields of which `count` are corrupted, and which they are. A field is either two to four standard deviations
-    /// of its column off, or has the value of another event that is the least like its own of eight: a likely one, in the wrong
-    /// company.
-    pub fn corrupted(&self, at: u64, count: usize, likely: bool) -> (Vec<f64>, Vec<usize>) {
+    /// An event of which `count` fields are corrupted, and which they are.
+    pub fn corrupted(&self, at: u64, count: usize, how: Corruption) -> (Vec<f64>, Vec<usize>) {
         let dim = self.deviations.len();
         let mut cells = event(dim, at);
         let mut fields = Vec::new();
@@ -91,12 +104,15 @@ impl Learnt {
             }
             fields.push(field);
             let own = cells[field];
-            cells[field] = if likely {
-                let others = (0..8).map(|other| event(dim, (1 << 30) + at * 8 + other)[field]);
-                others.max_by(|a, b| (a - own).abs().total_cmp(&(b - own).abs())).expect("eight")
-            } else {
-                let sign = if uniform((1 << 51) + draw) < 0.5 { -1.0 } else { 1.0 };
-                own + sign * (2.0 + 2.0 * uniform((1 << 52) + draw)) * self.deviations[field]
+            cells[field] = match how {
+                Corruption::Swapped => {
+                    let others = (0..8).map(|other| event(dim, (1 << 30) + at * 8 + other)[field]);
+                    others.max_by(|a, b| (a - own).abs().total_cmp(&(b - own).abs())).expect("eight")
+                }
+                Corruption::Shifted { least } => {
+                    let sign = if uniform((1 << 51) + draw) < 0.5 { -1.0 } else { 1.0 };
+                    own + sign * least * (1.0 + uniform((1 << 52) + draw)) * self.deviations[field]
+                }
             };
         }
         (cells, fields)
