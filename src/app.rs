@@ -7,6 +7,7 @@ mod amend;
 mod backtest;
 mod demo;
 mod evaluation;
+mod explain;
 pub mod html;
 mod inspect;
 mod model;
@@ -166,6 +167,7 @@ fn execute(cli: Cli, model_of: ModelOf<'_>) -> Result<(), AppError> {
         Command::Inspect(arguments) => inspect::run(&Config::load(&arguments.config)?, &arguments, model_of),
         Command::Forget(arguments) => amend::forget(&Config::load(&arguments.config)?, &arguments, model_of),
         Command::Rollback(arguments) => amend::roll_back(&Config::load(&arguments.config)?, &arguments, model_of),
+        Command::Explain(arguments) => explain::run(&Config::load(&arguments.config)?, &arguments, model_of),
         Command::Sample(arguments) => sample::run(&Config::load(&arguments.config)?, &arguments, model_of),
         Command::Backtest(arguments) => backtest::run(&arguments, model_of),
         Command::Demo(arguments) => demo::run(&arguments),

@@ -84,6 +84,16 @@ pub enum Command {
                       surprisal rollback --config surprisal.toml --to 2026-01-31T08:00:00Z --dry-run")]
     Rollback(RollbackArgs),
 
+    /// Say which fields made an event's surprisal
+    ///
+    /// Reads the event at a place of the events topic and accounts for its surprisal: what each field adds to it, in nats, what
+    /// was to be expected of it given the others, and which regular part of the model is nearest. May be used while the service
+    /// runs. The posterior is that of the latest committed snapshots, which may have learnt the event; the account that was
+    /// published with the score, if any, is that of the posterior then.
+    #[command(after_help = "Example:\n  surprisal explain --config surprisal.toml --partition 3 --offset 1200\n  \
+                      surprisal explain --config surprisal.toml --partition 3 --offset 1200 --json")]
+    Explain(ExplainArgs),
+
     /// Draw events from the posterior predictive, from the snapshots in Kafka
     ///
     /// What the model believes events to look like: one JSON object a line, with the configured paths.
@@ -209,6 +219,26 @@ fn snapshot(text: &str) -> Result<SnapshotName, String> {
     name.map_or_else(|| time(text).map(SnapshotName::Time).map_err(wanted), Ok)
 }
 
+/// Which event to account for, and how to say it.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// The configuration, in TOML
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// The event's partition
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(i32).range(0..))]
+    pub partition: i32,
+
+    /// The event's offset
+    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    pub offset: i64,
+
+    /// Print JSON in place of words
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// How many events to draw, and which.
 #[derive(Clone, Debug, Args)]
 pub struct SampleArgs {
@@ -243,6 +273,10 @@ pub struct BacktestArgs {
     /// Write row (from 0), surprisal (nats) and probability (tail, 0 to 1) of each row here, as CSV
     #[arg(long, value_name = "FILE.csv")]
     pub scores: Option<PathBuf>,
+
+    /// Account for every row: a column `explanation` of the scores names the first three fields that made the surprisal, with nats
+    #[arg(long, requires = "scores")]
+    pub explain: bool,
 
     /// Write the figures here, as JSON: events, scored, roc_auc, average_precision, mean_surprisal (nats), seconds and more
     #[arg(long, value_name = "FILE.json")]

@@ -18,12 +18,14 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::engine::Setup;
 use crate::features::Schema;
 
 pub use error::ConfigError;
 pub use kafka::{DeletedEvents, KafkaConfig, ScoresFormat, Start};
 pub use model::{
-    Covariance, LearningKind, MixtureConfig, ModelConfig, ModelKind, NetworkConfig, NoiseKind, RegressionConfig, VaeConfig,
+    Covariance, ExplainKind, LearningKind, MixtureConfig, ModelConfig, ModelKind, NetworkConfig, NoiseKind, RegressionConfig,
+    VaeConfig,
 };
 pub use properties::{Property, Secret};
 
@@ -80,6 +82,11 @@ struct Document {
 }
 
 impl Config {
+    /// What the engine does.
+    pub fn setup(&self) -> Setup {
+        self.model.setup()
+    }
+
     /// Reads and checks the file at `path`, and looks its secrets up in the environment.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::read(path, Some(&|name| std::env::var(name).ok()))

@@ -61,7 +61,7 @@ fn amend(config: &Config, amendment: &Amendment, dry: bool, model_of: ModelOf<'_
     let amender = Amender {
         model: &model,
         schema,
-        learning: model_config.learning(),
+        setup: config.setup(),
         settings: &loop_settings(&model_config.id, kafka),
         stream: &mut stream,
         clock: &SystemClock::default(),

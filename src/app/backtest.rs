@@ -12,9 +12,9 @@ use super::report::Report;
 use super::{AppError, ModelOf, say};
 use crate::cli::BacktestArgs;
 use crate::config::{Config, ModelConfig};
-use crate::engine::{Engine, Learning, Refused, Score};
+use crate::engine::{Engine, Explain, Refused, Score, Setup};
 use crate::features::{RowsView, Schema};
-use crate::models::{AnyModel, Model};
+use crate::models::{AnyModel, Explanation, Model};
 use crate::record::{Head, Offset, Partition};
 use crate::stream::file::{FileEvents, infer_schema};
 
@@ -29,22 +29,29 @@ const SHOWN_FAULTS: u64 = 10;
 /// Runs the command.
 pub fn run(arguments: &BacktestArgs, model_of: ModelOf<'_>) -> Result<(), AppError> {
     let label = arguments.label.as_deref();
-    let (schema, config) = match &arguments.config {
+    let (schema, config, mut setup) = match &arguments.config {
         Some(path) => {
             let config = Config::load_offline(path)?;
-            (config.schema, config.model)
+            let setup = config.setup();
+            (config.schema, config.model, setup)
         }
         None => {
             let schema = infer_schema(&arguments.input, label, SAMPLE_ROWS)?;
             let columns = schema.columns().iter().map(|column| format!("{} {}", column.name, column.kind.name()));
             say(format_args!("  columns inferred     {}", columns.collect::<Vec<_>>().join(", ")))?;
-            (schema, ModelConfig::default())
+            let config = ModelConfig::default();
+            let setup = config.setup();
+            (schema, config, setup)
         }
     };
     let model = model_of(&schema, &config)?;
-    let mut scores = arguments.scores.as_deref().map(Scores::create).transpose()?;
+    if arguments.explain {
+        setup.explain = Explain::Always;
+    }
+    let create = |path| Scores::create(path, setup.explain != Explain::Never);
+    let mut scores = arguments.scores.as_deref().map(create).transpose()?;
     let mut drawn = arguments.html.as_deref().map(|path| (path, Drawn::new(&arguments.input, &schema)));
-    let report = backtest(&arguments.input, &schema, label, model, config.learning(), &mut |row| {
+    let report = backtest(&arguments.input, &schema, label, model, setup, &mut |row| {
         if let Some((_, drawn)) = &mut drawn {
             drawn.push(&row);
         }
@@ -88,11 +95,11 @@ pub fn backtest(
     schema: &Schema,
     label: Option<&str>,
     model: AnyModel,
-    learning: Learning,
+    setup: impl Into<Setup>,
     scored: &mut dyn FnMut(ScoredRow<'_>) -> Result<(), AppError>,
 ) -> Result<Report, AppError> {
     let mut events = FileEvents::open(input, schema, label)?;
-    let mut engine = Engine::new(model, schema, learning)?;
+    let mut engine = Engine::new(model, schema, setup)?;
     engine.assign(Partition(0), None, None, Offset(0))?;
     let started = Instant::now();
     let (mut rows, mut dead) = (0, 0);
@@ -137,21 +144,35 @@ pub fn backtest(
 struct Scores<'a> {
     path: &'a Path,
     out: BufWriter<File>,
+    explained: bool,
 }
 
+/// Fields of an account that are named.
+const NAMED: usize = 3;
+
 impl<'a> Scores<'a> {
-    fn create(path: &'a Path) -> Result<Self, AppError> {
+    fn create(path: &'a Path, explained: bool) -> Result<Self, AppError> {
         let mut out = BufWriter::new(File::create(path).map_err(AppError::file(path))?);
-        writeln!(out, "row,surprisal,surprisal_sd,probability").map_err(AppError::file(path))?;
-        Ok(Self { path, out })
+        let more = if explained { ",explanation" } else { "" };
+        writeln!(out, "row,surprisal,surprisal_sd,probability{more}").map_err(AppError::file(path))?;
+        Ok(Self { path, out, explained })
     }
 
     fn write(&mut self, row: Offset, score: &Score) -> Result<(), AppError> {
-        writeln!(self.out, "{row},{},{},{}", score.surprisal, score.surprisal_sd, score.tail_probability)
-            .map_err(AppError::file(self.path))
+        let mut line = format!("{row},{},{},{}", score.surprisal, score.surprisal_sd, score.tail_probability);
+        if self.explained {
+            line += &format!(",\"{}\"", score.explanation.as_deref().map_or_else(String::new, named).replace('"', "\"\""));
+        }
+        writeln!(self.out, "{line}").map_err(AppError::file(self.path))
     }
 
     fn finish(mut self) -> Result<(), AppError> {
         self.out.flush().map_err(AppError::file(self.path))
     }
+}
+
+/// The first fields of an account with their nats, like `a=+3.20 b=+1.10`.
+fn named(explanation: &Explanation) -> String {
+    let each = explanation.contributions.iter().take(NAMED);
+    each.map(|one| format!("{}={:+.2}", one.column, one.nats)).collect::<Vec<_>>().join(" ")
 }

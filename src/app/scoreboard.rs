@@ -67,7 +67,7 @@ fn rank_tables(folder: &Path) -> Result<Tabular, AppError> {
         let schema = infer_schema(&path, Some(LABEL), SAMPLE_ROWS)?;
         let config = ModelConfig::default();
         let model = super::model(&schema, &config)?;
-        let report = backtest(&path, &schema, Some(LABEL), model, config.learning(), &mut |_| Ok(()))?;
+        let report = backtest(&path, &schema, Some(LABEL), model, config.setup(), &mut |_| Ok(()))?;
         let row = Row::new(name, &report).ok_or_else(|| {
             AppError::Unusable(format!("{}: `{LABEL}` holds one value only; both 0 and 1 are needed", path.display()))
         })?;

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::error::{Fault, Source};
 use super::values;
 use crate::device::Device;
-use crate::engine::Learning;
+use crate::engine::{Explain, Learning, Setup};
 use crate::features::{Kind, Schema, Task};
 use crate::inference::rule::{Population, Rule};
 use crate::models::{mixture, neural_network, regression, vae};
@@ -41,6 +41,8 @@ pub struct ModelConfig {
     /// Where the arithmetic is done: `cpu`, `cuda:N`, or `auto` for a GPU if there is one. Default: `cpu`.
     #[serde(deserialize_with = "values::device")]
     pub device: Device,
+    /// Of which events the score comes with an account of the fields that made it. Default: `alerts`.
+    pub explain: ExplainKind,
     /// The column that a regression or a network predicts from the others. Default: none.
     pub target: Option<String>,
     /// The columns that it is predicted from. Default: all others.
@@ -69,6 +71,7 @@ impl Default for ModelConfig {
             max_block,
             robust: None,
             device: Device::default(),
+            explain: ExplainKind::default(),
             target: None,
             inputs: None,
             mixture: MixtureConfig::default(),
@@ -90,8 +93,18 @@ impl ModelConfig {
         Learning { rule, max_block: self.max_block }
     }
 
+    /// What the engine does, as far as the model has a say in it.
+    pub fn setup(&self) -> Setup {
+        let explain = match self.explain {
+            ExplainKind::Never => Explain::Never,
+            ExplainKind::Alerts => Explain::Alerts,
+            ExplainKind::Always => Explain::Always,
+        };
+        Setup { learning: self.learning(), robust: self.is_robust(), explain }
+    }
+
     /// Whether an event is learnt as far as it is plausible only.
-    pub fn is_robust(&self) -> bool {
+    fn is_robust(&self) -> bool {
         self.robust.unwrap_or(self.kind == ModelKind::Mixture && self.mixture.components > 1)
     }
 
@@ -167,6 +180,19 @@ pub enum LearningKind {
     Streaming,
     /// A population of a given size, of which the events are a sample.
     Population,
+}
+
+/// Which scores come with an account of the fields that made them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExplainKind {
+    /// None.
+    Never,
+    /// Those that alert.
+    #[default]
+    Alerts,
+    /// All.
+    Always,
 }
 
 /// Which model.

@@ -132,7 +132,7 @@ fn documented_defaults_are_the_real_ones() {
 #[test]
 fn every_key_changes_what_it_names() {
     let text = "[model]\nid = \"pay\"\nhalf_life_events = 5e4\nhalf_life_time = \"1.5h\"\nlearning = \"population\"\n\
-                population_events = 1e6\npopulation_exponent = 0.75\nmax_block = 8\nrobust = false\ndevice = \"cuda:1\"\n\
+                population_events = 1e6\npopulation_exponent = 0.75\nmax_block = 8\nrobust = false\ndevice = \"cuda:1\"\nexplain = \"always\"\n\
                 kind = \"neural_network\"\ntarget = \"x.y\"\ninputs = [\"z\"]\n\
                 [model.regression]\nprior_scale = 1.5\ninner_steps = 7\n[model.neural_network]\nhidden = [7]\nsamples = 5\nnoise = \"varying\"\nprior_scale = 0.5\n[model.vae]\nlatent = 3\nhidden = [9, 8]\nsamples = 4\ninner_steps = 2\nlearning_rate = 0.01\n[model.mixture]\ncomponents = 3\ncovariance = \"full\"\nconcentration = 2\n\
                 [[columns]]\nname = \"x.y\"\npath = [\"x.y\"]\nkind = \"category\"\ncapacity = 5\n\
@@ -160,6 +160,7 @@ fn every_key_changes_what_it_names() {
         vae: VaeConfig { latent: 3, hidden: vec![9, 8], samples: 4, inner_steps: 2, learning_rate: 0.01 },
         max_block: 8,
         robust: Some(false),
+        explain: ExplainKind::Always,
         device: Device::Cuda(1),
         mixture,
     };

@@ -12,7 +12,12 @@ const STEPS: usize = 200;
 
 /// The root of a falling function, given its value and slope, from `start`.
 pub fn falling_root(start: f64, function: impl Fn(f64) -> (f64, f64)) -> Option<f64> {
-    let (mut at, mut low, mut high) = (start, f64::NEG_INFINITY, f64::INFINITY);
+    falling_root_between(start, (f64::NEG_INFINITY, f64::INFINITY), function)
+}
+
+/// The same, where the root is known to lie between two numbers.
+pub fn falling_root_between(start: f64, (mut low, mut high): (f64, f64), function: impl Fn(f64) -> (f64, f64)) -> Option<f64> {
+    let mut at = start;
     for _ in 0..STEPS {
         let (value, slope) = function(at);
         match value {

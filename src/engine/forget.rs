@@ -1,6 +1,6 @@
 //! Taking events out of a site again, where their evidence can be told from that of all others.
 
-use super::{Learning, Site};
+use super::{Setup, Site};
 use crate::features::RowsView;
 use crate::inference::rule::Rule;
 use crate::models::{Evidence, Model};
@@ -8,16 +8,16 @@ use crate::models::{Evidence, Model};
 /// `site` without the events `rows`, which are a part of it and whose surprisals were `surprisals`, as far as they are known.
 ///
 /// `None` if that can't be told: where the model's evidence of an event depends on what it knew, where evidence is forgotten in the course
-/// of time, where blocks were refused and it isn't known whose, or where too many digits would be lost. The calibrator is a sketch, which
+/// of time or weighted by its plausibility, where blocks were refused and it isn't known whose, or where too many digits would be lost. The calibrator is a sketch, which
 /// is left as it would nearly be.
 pub fn subtract<M: Model>(
     model: &M,
-    learning: &Learning,
+    setup: &Setup,
     site: &Site<M::Evidence>,
     rows: RowsView<'_>,
     surprisals: &[f64],
 ) -> Option<Site<M::Evidence>> {
-    if learning.rule != Rule::default() || site.refused > 0 {
+    if setup.learning.rule != Rule::default() || setup.robust || site.refused > 0 {
         return None;
     }
     let contribution = model.contribution(&site.evidence, rows)?;

@@ -1,5 +1,7 @@
 //! What a model says of a score beside the surprisal: what it expected, and which fields made it.
 
+mod expected;
+
 /// The mass of the interval that goes with an expected value.
 pub const INTERVAL: f64 = 0.9;
 

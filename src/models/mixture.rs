@@ -16,6 +16,7 @@ mod diagonal;
 mod discrete;
 pub mod evidence;
 mod expectation;
+mod explain;
 mod full;
 mod kernel;
 mod posterior;
@@ -39,7 +40,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::checkpoint::{CheckpointError, Tensor, TooLarge};
 use crate::dist::beta::Beta;
 use crate::features::{Kind, RowsView, Schema};
-use crate::models::{Block, ColumnSummary, Learnt, Model, NotFinite, Part, Progress, Surprisal};
+use crate::models::{Block, ColumnSummary, Explanation, Learnt, Model, NotFinite, Part, Progress, Surprisal};
 use crate::record::{Offset, Partition};
 
 use batch::Batch;
@@ -323,6 +324,10 @@ impl Model for Mixture {
         }
         let pairs = nats.into_iter().zip(variances);
         surprisals.extend(pairs.map(|(nats, variance)| Surprisal { nats, sd: variance.max(0.0).sqrt() }));
+    }
+
+    fn explain(&self, posterior: &MixturePosterior, row: RowsView<'_>) -> Option<Explanation> {
+        self.account(posterior, row)
     }
 
     fn learn(

@@ -8,6 +8,7 @@
 //! evidence, in the data's own, and move as more is seen. An event without a target has no surprisal and teaches nothing.
 
 mod evidence;
+mod explain;
 mod learn;
 mod likelihood;
 mod posterior;
@@ -26,7 +27,7 @@ use crate::features::{Column, Kind, RowsView, Schema, Task};
 use crate::inference::layers::{Activation, Sampled, Shape};
 use crate::inference::newton::{Newton, Prior};
 use crate::models::vocabulary::Vocabulary;
-use crate::models::{Block, ColumnSummary, Learnt, Model, NotFinite, Part, Standard, Surprisal};
+use crate::models::{Block, ColumnSummary, Explanation, Learnt, Model, NotFinite, Part, Standard, Surprisal};
 use crate::noise::Noise;
 use learn::Workspace;
 use likelihood::{Likelihood, StudentNoise};
@@ -362,6 +363,11 @@ impl Model for Network {
         for (row, score) in targets.rows.iter().zip(scores) {
             surprisals[start + row] = score;
         }
+    }
+
+    fn explain(&self, posterior: &NetworkPosterior, row: RowsView<'_>) -> Option<Explanation> {
+        let expected = || self.expected(posterior, row);
+        Explanation::of_target(self, posterior, row, (&self.layout.schema, self.layout.task.target), expected)
     }
 
     fn learn(

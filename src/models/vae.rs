@@ -12,6 +12,7 @@
 mod codes;
 mod columns;
 mod evidence;
+mod explain;
 mod learn;
 mod numbers;
 mod posterior;
@@ -33,7 +34,7 @@ use crate::features::{Kind, Rows, RowsView, Schema};
 use crate::inference::layers::{Activation, Sampled, Shape};
 use crate::inference::newton::{Newton, Prior};
 use crate::inference::optimiser::{Method, Optimiser};
-use crate::models::{Block, ColumnSummary, Learnt, Model, NotFinite, Part, Standard, Surprisal};
+use crate::models::{Block, ColumnSummary, Explanation, Learnt, Model, NotFinite, Part, Standard, Surprisal};
 use crate::noise::Noise;
 
 use columns::{Column, Likelihood};
@@ -231,6 +232,10 @@ impl Model for Vae {
 
     fn score(&self, posterior: &VaePosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         self.surprisals(posterior, rows, surprisals);
+    }
+
+    fn explain(&self, posterior: &VaePosterior, row: RowsView<'_>) -> Option<Explanation> {
+        self.account(posterior, row)
     }
 
     fn learn(&self, posterior: &VaePosterior, site: &VaeEvidence, block: Block<'_>) -> Result<Learnt<VaeEvidence>, NotFinite> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::publish::{Published, publish};
 use super::{Clock, PipelineError, SLICE, Settings, read};
-use crate::engine::{EngineError, Forgotten, Learning, Site};
+use crate::engine::{EngineError, Forgotten, Setup, Site};
 use crate::features::Schema;
 use crate::models::{Evidence, Model};
 use crate::record::{Offset, Partition, Span};
@@ -174,7 +174,7 @@ pub struct Amender<'a, M: Model, S: History, C: Clock> {
     /// Its columns.
     pub schema: &'a Schema,
     /// How it learns.
-    pub learning: Learning,
+    pub setup: Setup,
     /// As the loop has them.
     pub settings: &'a Settings,
     /// The log, of which nothing has been taken yet.

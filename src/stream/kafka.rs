@@ -6,6 +6,7 @@
 //! the next commit, which is refused.
 
 mod client;
+mod event;
 mod fault;
 mod handover;
 mod history;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::Consumer;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
+pub use self::event::event;
 pub use self::history::members;
 pub use self::settings::{RESERVED, Settings, Start, Topics};
 

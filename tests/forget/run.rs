@@ -113,7 +113,7 @@ impl<M: Model> World<M> {
         let amender = Amender {
             model: &self.model,
             schema: &self.schema,
-            learning: self.learning,
+            setup: self.learning.into(),
             settings: &self.settings(),
             stream: &mut stream,
             clock: &self.clock(&Arc::default()),

@@ -26,7 +26,7 @@ fn killed_models_of_every_kind_end_where_uninterrupted_ones_do() {
     for (name, model_keys) in KINDS {
         let wishes = |run: &str| {
             let mut wishes = setup.wishes(&format!("kinds.{name}.{run}"));
-            (wishes.model, wishes.model_keys) = (name.into(), model_keys.into());
+            (wishes.model, wishes.model_keys) = (name.into(), format!("{model_keys}explain = \"always\"\n"));
             wishes
         };
         let (calm, mut wild) = (wishes("calm"), wishes("wild"));
@@ -46,10 +46,36 @@ fn killed_models_of_every_kind_end_where_uninterrupted_ones_do() {
         let [expected, found] = [&calm, &wild].map(|wishes| scores(setup.brokers, &wishes.scores(), Format::Json));
         assert_eq!(expected.len() as u64, EVENTS);
         assert!(found == expected, "{name}: the scores are others");
+        for scored in found.values() {
+            let contributions = &scored.score.explanation.as_ref().expect("always explained").contributions;
+            let sum: f64 = contributions.iter().map(|one| one.nats).sum();
+            let surprisal = scored.score.surprisal;
+            assert!((sum - surprisal).abs() <= 1e-9 * surprisal.abs().max(1.0), "{name}: {sum}, {scored:?}");
+        }
         let [expected, found] = [&calm, &wild].map(|wishes| snapshots(setup.brokers, &wishes.posterior()));
         assert_same(&found[&0], &expected[&0]);
         sampled(name, text(&config));
+        explained(text(&config));
     }
+}
+
+/// Any event of the log is accounted for, by the posterior of now.
+fn explained(config: &str) {
+    let explain = |offset: &str, form: &[&str]| {
+        let arguments = ["explain", "--config", config, "--partition", "0", "--offset", offset];
+        let mut process = Process::start(&[&arguments, form].concat(), &[]);
+        (process.wait(), process.stdout(), process.stderr())
+    };
+    let (status, said, error) = explain("100", &["--json"]);
+    assert_eq!(status, 0, "{error}");
+    let account: Value = serde_json::from_str(&said).unwrap();
+    let nats = account["contributions"].as_array().unwrap().iter().map(|one| one["nats"].as_f64().unwrap());
+    assert!((nats.sum::<f64>() - account["surprisal"].as_f64().unwrap()).abs() < 1e-9, "{account}");
+    assert_eq!(account["learnt"], true, "{account}");
+    let (status, said, error) = explain("101", &[]);
+    assert!(status == 0 && said.contains("surprisal") && said.contains("had not seen it"), "{said}{error}");
+    let (status, _, error) = explain("100000", &[]);
+    assert!(status == 1 && error.contains("there is no event"), "{error}");
 }
 
 /// An autoencoder draws events that it could have read; of a regression no event can be drawn.

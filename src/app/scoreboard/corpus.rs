@@ -14,7 +14,7 @@ use crate::app::nab::{self, Profile, Series};
 use crate::app::{AppError, model, say};
 use crate::codec::timestamp;
 use crate::config::ModelConfig;
-use crate::engine::{Learning, Score};
+use crate::engine::{Score, Setup};
 use crate::features::{Column, Kind, Schema};
 use crate::models::AnyModel;
 
@@ -56,7 +56,7 @@ const PROFILES: [&str; 3] = ["standard", "reward_low_FP_rate", "reward_low_FN_ra
 /// What is run over every series.
 struct Detector {
     model: AnyModel,
-    learning: Learning,
+    setup: Setup,
     /// How anomalous a row is, in [0, 1].
     anomaly_score: fn(&Score) -> f64,
 }
@@ -64,11 +64,7 @@ struct Detector {
 /// The detector, with one configuration for all series.
 fn detector(schema: &Schema) -> Result<Detector, AppError> {
     let config = ModelConfig::default();
-    Ok(Detector {
-        model: model(schema, &config)?,
-        learning: config.learning(),
-        anomaly_score: |score| 1.0 - score.tail_probability,
-    })
+    Ok(Detector { model: model(schema, &config)?, setup: config.setup(), anomaly_score: |score| 1.0 - score.tail_probability })
 }
 
 #[derive(Deserialize)]
@@ -111,9 +107,9 @@ pub fn run(folder: &Path, scores_to: Option<&Path>) -> Result<BTreeMap<String, f
 fn detect(path: &Path, windows: Vec<(i64, i64)>) -> Result<Series, AppError> {
     let column = |name: &str, kind| Column { name: name.into(), path: vec![name.into()], kind };
     let schema = Schema::new(vec![column("timestamp", Kind::Timestamp), column("value", Kind::Number)]);
-    let Detector { model, learning, anomaly_score } = detector(&schema)?;
+    let Detector { model, setup, anomaly_score } = detector(&schema)?;
     let mut series = Series { times: Vec::new(), scores: Vec::new(), windows };
-    let report = backtest(path, &schema, None, model, learning, &mut |row| {
+    let report = backtest(path, &schema, None, model, setup, &mut |row| {
         series.times.extend(row.head.timestamp_ms);
         series.scores.push(anomaly_score(row.score));
         Ok(())

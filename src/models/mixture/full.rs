@@ -89,7 +89,7 @@ impl WhitenedNormal {
     }
 
     /// The log density at Mahalanobis square `square` over `seen` of the live columns, where `ln|Ψ_OO|` is `ln_seen`.
-    fn log_density(&self, density: Density, square: f64, seen: usize, ln_seen: f64) -> f64 {
+    pub fn log_density(&self, density: Density, square: f64, seen: usize, ln_seen: f64) -> f64 {
         let (dim, seen) = (self.dim as f64, seen as f64);
         let (strength, dof) = (self.belief.strength, self.dof);
         match density {

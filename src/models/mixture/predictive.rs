@@ -31,8 +31,8 @@ pub struct Predictive {
     normals: Vec<Arc<WhitenedNormal>>,
     masses: PredictiveMasses,
     weight_variance: WeightVariance,
-    /// How many components are known.
-    known: usize,
+    /// The components that are known.
+    known: Vec<usize>,
 }
 
 impl Predictive {
@@ -71,18 +71,48 @@ impl Predictive {
             normals,
             masses: PredictiveMasses::new(prior, &seen, !alone),
             weight_variance: WeightVariance::new(sticks().map(|(_, stick)| *stick)),
-            known: order.len(),
+            known: order,
+        }
+    }
+
+    /// The background alone.
+    pub fn background(prior: &Prior, live: &[bool]) -> Self {
+        let mut students = Students { dim: live.len(), ..Students::default() };
+        students.push_background(BACKGROUND_DOF, BACKGROUND_SQUARE_SCALE, live);
+        Self {
+            ln_weights: vec![0.0],
+            students,
+            normals: Vec::new(),
+            masses: PredictiveMasses::new(prior, &[], true),
+            weight_variance: WeightVariance::new(std::iter::empty()),
+            known: Vec::new(),
         }
     }
 
     /// Responsibilities of known components and the background `[rows, events]`, and `ln Σ weight · density` of each event, in standard
     /// units.
     pub fn responsibilities(&self, batch: &Batch) -> (Matrix, Vec<f64>) {
+        let mut log = self.log_joints(batch);
+        let totals = kernel::normalise(&mut log, batch.events());
+        (log, totals)
+    }
+
+    /// Log weights and densities `[known and background, events]`.
+    pub fn log_joints(&self, batch: &Batch) -> Matrix {
         let mut log = self.without_numbers(batch);
         full::add_to(&self.normals, Density::Predictive, &batch.numbers, &mut log);
         self.students.add_to(&batch.numbers, self.normals.len(), &mut log);
-        let totals = kernel::normalise(&mut log, batch.events());
-        (log, totals)
+        log
+    }
+
+    /// Log weights `[known and background]`.
+    pub fn ln_weights(&self) -> &[f64] {
+        &self.ln_weights
+    }
+
+    /// The components that are known, in the order of the rows.
+    pub fn known(&self) -> &[usize] {
+        &self.known
     }
 
     /// The variance under q(θ) of each event's `ln p(x | θ)`, for these responsibilities r, by the delta method:
@@ -90,7 +120,7 @@ impl Predictive {
     /// with one component alone it is exact.
     pub fn variances(&self, batch: &Batch, responsibilities: &Matrix) -> Vec<f64> {
         let mut variances = self.weight_variance.of_sums(responsibilities).into_flattened();
-        for row in 0..self.known {
+        for row in 0..self.known.len() {
             let events = responsibilities.above(row, LEAST_PART);
             let selected;
             let numbers = if events.len() == batch.events() {

@@ -33,7 +33,7 @@ pub struct StudentNoise {
 pub const FARTHEST: f64 = 8.0;
 
 /// ln σ of [`Likelihood::Scaled`] stays within ± this.
-const WIDEST: f64 = 8.0;
+pub const WIDEST: f64 = 8.0;
 
 /// A block's likelihoods at one set of outputs.
 #[derive(Clone, Debug, Default)]

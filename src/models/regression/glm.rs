@@ -9,7 +9,7 @@
 use crate::checkpoint::{CheckpointError, Reader, Tensor, TooLarge};
 use crate::features::{Kind, RowsView, Schema, Task};
 use crate::inference::likelihood::{Bernoulli, Poisson};
-use crate::models::{Block, ColumnSummary, Learnt, Model, NotFinite, Part, Surprisal};
+use crate::models::{Block, ColumnSummary, Expected, Explanation, Learnt, Model, NotFinite, Part, Surprisal};
 
 use super::batch::{Raw, Table};
 use super::census::Census;
@@ -24,6 +24,12 @@ use super::target::{Coefficients, Site, Target};
 use super::units::Units;
 use super::words;
 use super::{Layout, RegressionConfig, RegressionError, SMALLER};
+
+/// Variance of a log rate below which something is known of it.
+const KNOWN: f64 = 4.0;
+
+/// Standard deviations above its mean that a count is looked for.
+const FARTHEST_COUNT: f64 = 12.0;
 
 /// A boolean from other columns.
 pub type LogisticRegression = GeneralisedRegression<Bernoulli>;
@@ -125,6 +131,27 @@ impl<T: Target> GeneralisedRegression<T> {
         Some((pseudo, coefficients))
     }
 
+    /// What was to be expected of the target of `row`, which has one; nothing of a count whose rate is not known yet.
+    fn expected(&self, posterior: &PseudoPosterior<T::Coefficients>, row: RowsView<'_>) -> Option<Expected> {
+        let table = self.table(row, |text| posterior.labels.class(text));
+        let predicted = posterior.coefficients.predict(&table);
+        let probability = |y: f64| self.target.predictive(&[y], &predicted).first().map_or(0.0, |found| found.log_density.exp());
+        match self.layout.schema.columns()[self.layout.task.target].kind {
+            Kind::Count => {
+                let Predicted { mean, variance } = self.target.contrasts_of(predicted.first()?).next()?;
+                let rate = (mean + 0.5 * variance).exp();
+                let sd = (rate + rate * rate * variance.exp_m1()).sqrt();
+                (variance < KNOWN && rate.is_finite()).then(|| Expected::count(rate, rate + FARTHEST_COUNT * sd, probability))
+            }
+            Kind::Boolean => Expected::likeliest([0.0, 1.0].map(|y| ((y == 1.0).to_string(), probability(y))).into_iter()),
+            _ => {
+                let known =
+                    (0..posterior.labels.known()).filter_map(|class| Some((class, posterior.labels.text(class)?.to_owned())));
+                Expected::likeliest(known.map(|(class, text)| (text, probability(class as f64))))
+            }
+        }
+    }
+
     /// Learns a partition's first events anew, given what all other partitions say.
     fn learn_first(&self, rest: &PseudoEvidence, site: &PseudoEvidence) -> Result<(Vec<Joint>, Vec<Site>), NotFinite> {
         let mut census = rest.census.clone();
@@ -176,6 +203,11 @@ impl<T: Target> Model for GeneralisedRegression<T> {
             // A mass is at most 1, to rounding.
             surprisals[start + place] = Surprisal { nats: -found.log_density.min(0.0), sd: found.sd };
         }
+    }
+
+    fn explain(&self, posterior: &Self::Posterior, row: RowsView<'_>) -> Option<Explanation> {
+        let expected = || self.expected(posterior, row);
+        Explanation::of_target(self, posterior, row, (&self.layout.schema, self.layout.task.target), expected)
     }
 
     fn learn(

@@ -15,8 +15,11 @@ use crate::dist::family::ExponentialFamily;
 use crate::dist::gamma::Gamma;
 use crate::dist::lanes::{self, LANES, Lanes};
 use crate::dist::special::{LN_TAU, ln_gamma_half_step, trigamma};
+use crate::dist::student::Student;
 use crate::features::{RowsView, Schema, Task};
-use crate::models::{Block, ColumnSummary, Evidence, Learnt, Model, NotFinite, Part, Progress, Standard, Surprisal};
+use crate::models::{
+    Block, ColumnSummary, Evidence, Expected, Explanation, Learnt, Model, NotFinite, Part, Progress, Standard, Surprisal,
+};
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -167,6 +170,19 @@ impl Model for LinearRegression {
             }
         };
         table.places.iter().zip(found).for_each(|(place, surprisal)| surprisals[start + place] = surprisal);
+    }
+
+    fn explain(&self, posterior: &LinearPosterior, row: RowsView<'_>) -> Option<Explanation> {
+        let expected = || match posterior.target {
+            Some(target) => {
+                let Predicted { mean, variance } = *posterior.predictor.predict(&Table::new(&self.layout, row)).first()?;
+                let Gamma { shape, rate } = posterior.precision;
+                let student = Student::new(2.0 * shape, mean, (rate / shape * (1.0 + variance)).sqrt());
+                Expected::students(&[(1.0, student)], target)
+            }
+            None => (posterior.seen.0 > 0.0).then(|| Expected::always(posterior.seen.1)),
+        };
+        Explanation::of_target(self, posterior, row, (&self.layout.schema, self.layout.task.target), expected)
     }
 
     fn learn(

@@ -87,6 +87,11 @@ pub fn bucket(text: &str, buckets: usize) -> usize {
     (xxh3_64_with_seed(text.as_bytes(), 2) % buckets as u64) as usize
 }
 
+/// The log rate of a count for an output, where the log mean of all is `parameter`.
+pub fn ln_rate(output: f64, parameter: f64) -> f64 {
+    output.clamp(-STEEPEST, STEEPEST) + parameter
+}
+
 impl Column {
     /// The columns of a schema.
     pub fn of(schema: &Schema) -> Vec<Self> {
@@ -137,7 +142,7 @@ impl Column {
                 -0.5 * (gap * gap / parameter + parameter.ln() + LN_TAU)
             }
             (Likelihood::Poisson, Value::Number(x)) => {
-                let ln_rate = f(0).clamp(-STEEPEST, STEEPEST) + parameter;
+                let ln_rate = ln_rate(f(0), parameter);
                 x * ln_rate - ln_rate.exp() - ln_gamma(x + 1.0)
             }
             (Likelihood::Bernoulli, Value::Truth(truth)) => {
@@ -168,7 +173,7 @@ impl Column {
                 write(0, [(x.clamp(-FARTHEST, FARTHEST) - f(0)) * precision, precision, precision.sqrt()]);
             }
             (Likelihood::Poisson, Value::Number(x)) => {
-                let rate = (f(0).clamp(-STEEPEST, STEEPEST) + parameter).exp();
+                let rate = ln_rate(f(0), parameter).exp();
                 let farthest = FARTHEST * rate.sqrt().max(1.0);
                 write(0, [(x - rate).clamp(-farthest, farthest), rate, rate.sqrt()]);
             }

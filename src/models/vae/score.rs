@@ -17,36 +17,21 @@ impl Vae {
     /// Appends each row's surprisal, bounded from above by the importance-weighted bound. Its variance is that of `−ln p(x | m, θ)` over the
     /// weights, at the encoder's mean m of z, by the delta method: `Σ (∂ ln p / ∂w)² Var w`.
     pub(super) fn surprisals(&self, posterior: &VaePosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
-        let (events, latent, samples) = (rows.len(), self.config.latent, self.config.samples);
+        let events = rows.len();
         let mut workspace = self.workspace();
-        let Workspace { encoder, decoder, codes, places, outputs, signal, buffer, .. } = &mut *workspace;
-        self.inputs.fill(&posterior.units, rows, 0..events, buffer, encoder.open(events));
-        codes.set(latent, encoder.forward(&posterior.encoder, None));
+        // ln p(x, z | θ) − ln q(z | x) of each event, `[sample]` in turn.
+        let mut weights = self.decode(posterior, rows, &mut workspace);
+        let Workspace { decoder, codes, outputs, signal, .. } = &mut *workspace;
         let numbers = Numbers::of(self, posterior, rows);
         let others: Vec<Value> = (0..events)
             .flat_map(|event| self.others().map(move |column| column.value(&posterior.units, &posterior.texts, rows, event)))
             .collect();
 
-        let noise = Noise::new(!SEED);
-        let draws: Vec<f32> =
-            (0..samples * latent).map(|at| noise.normal((at / latent) as u64, u32::MAX, (at % latent) as u32) as f32).collect();
-        let stride = panels(events) * (latent + 1) * PANEL;
-        places.resize(samples * stride, 0.0);
-        for (places, draws) in places.chunks_exact_mut(stride.max(1)).zip(draws.chunks_exact(latent)) {
-            codes.draw(places, |_, d| [draws[d]; PANEL]);
-            places.chunks_exact_mut((latent + 1) * PANEL).for_each(|panel| panel[latent * PANEL..].fill(1.0));
-        }
-        posterior.sampled(self).predict_each(places, stride, events, outputs);
-        // ln p(x, z | θ) − ln q(z | x) of each event, `[sample]` in turn.
-        let mut weights: Vec<Vec<f64>> = Vec::with_capacity(samples);
-        let size = outputs.len() / samples;
-        for (s, draws) in draws.chunks_exact(latent).enumerate() {
-            let mut weight = codes.ln_ratios(&places[s * stride..(s + 1) * stride], draws);
-            weight.truncate(events);
+        let size = outputs.len() / weights.len();
+        for (s, weight) in weights.iter_mut().enumerate() {
             self.add_ln_likelihoods(posterior, &numbers, &others, &outputs[s * size..(s + 1) * size], |event, ln| {
                 weight[event] += ln
             });
-            weights.push(weight);
         }
 
         codes.draw(decoder.open(events), |_, _| [0.0; PANEL]);
@@ -57,6 +42,31 @@ impl Vae {
         let variances = decoder.variance_along(&posterior.variance);
         let found = log_mean_exp_each(&weights).into_iter().zip(variances);
         surprisals.extend(found.map(|(ln, variance)| Surprisal { nats: -ln, sd: f64::from(variance.min(f32::MAX)).sqrt() }));
+    }
+
+    /// Draws places z of each event and leaves what the decoder makes of them in the workspace's outputs,
+    /// `[sample][panel][output][PANEL]`. Returns `ln p(z) − ln q(z | x)` of each event, `[sample]` in turn.
+    pub(super) fn decode(&self, posterior: &VaePosterior, rows: RowsView<'_>, workspace: &mut Workspace<f32>) -> Vec<Vec<f64>> {
+        let (events, latent, samples) = (rows.len(), self.config.latent, self.config.samples);
+        let Workspace { encoder, codes, places, outputs, buffer, .. } = workspace;
+        self.inputs.fill(&posterior.units, rows, 0..events, buffer, encoder.open(events));
+        codes.set(latent, encoder.forward(&posterior.encoder, None));
+        let noise = Noise::new(!SEED);
+        let draws: Vec<f32> =
+            (0..samples * latent).map(|at| noise.normal((at / latent) as u64, u32::MAX, (at % latent) as u32) as f32).collect();
+        let stride = panels(events) * (latent + 1) * PANEL;
+        places.resize(samples * stride, 0.0);
+        for (places, draws) in places.chunks_exact_mut(stride.max(1)).zip(draws.chunks_exact(latent)) {
+            codes.draw(places, |_, d| [draws[d]; PANEL]);
+            places.chunks_exact_mut((latent + 1) * PANEL).for_each(|panel| panel[latent * PANEL..].fill(1.0));
+        }
+        posterior.sampled(self).predict_each(places, stride, events, outputs);
+        let ratios = draws.chunks_exact(latent).enumerate().map(|(s, draws)| {
+            let mut ratios = codes.ln_ratios(&places[s * stride..(s + 1) * stride], draws);
+            ratios.truncate(events);
+            ratios
+        });
+        ratios.collect()
     }
 
     /// Writes `∂ ln p / ∂f` at outputs f.

@@ -95,7 +95,10 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
         span: Span,
     ) -> Result<Result<Site<M::Evidence>, &'static str>, AmendError> {
         let site = &found.site;
-        if self.learning.rule != Rule::default() {
+        if self.setup.robust {
+            return Ok(Err("events are learnt as far as they were plausible then"));
+        }
+        if self.setup.learning.rule != Rule::default() {
             return Ok(Err("the model forgets, or learns for a population"));
         }
         if site.refused > 0 {
@@ -112,7 +115,7 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
         let surprisals = self.stream.surprisals(&self.settings.model_id, found.partition, span, self.settings.scores_format)?;
         let known = surprisals.into_iter().filter(|(offset, _)| !site.is_forgotten(*offset));
         let known: Vec<f64> = known.map(|(_, surprisal)| surprisal).collect();
-        let rest = subtract(self.model, &self.learning, site, rows.view(), &known);
+        let rest = subtract(self.model, &self.setup, site, rows.view(), &known);
         Ok(rest.ok_or("too little would be left beside them for the digits to bear it"))
     }
 
