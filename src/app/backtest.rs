@@ -9,7 +9,7 @@ use super::report::Report;
 use super::{AppError, ModelOf, say};
 use crate::cli::BacktestArgs;
 use crate::config::{Config, ModelConfig};
-use crate::engine::{Engine, Learning, Refused, Score};
+use crate::engine::{Engine, Refused, Score, Setup};
 use crate::features::Schema;
 use crate::models::{AnyModel, Model};
 use crate::record::{Offset, Partition};
@@ -26,21 +26,22 @@ const SHOWN_FAULTS: u64 = 10;
 /// Runs the command.
 pub fn run(arguments: &BacktestArgs, model_of: ModelOf<'_>) -> Result<(), AppError> {
     let label = arguments.label.as_deref();
-    let (schema, config) = match &arguments.config {
+    let (schema, config, setup) = match &arguments.config {
         Some(path) => {
             let config = Config::load_offline(path)?;
-            (config.schema, config.model)
+            let setup = config.setup();
+            (config.schema, config.model, setup)
         }
         None => {
             let schema = infer_schema(&arguments.input, label, SAMPLE_ROWS)?;
             let columns = schema.columns().iter().map(|column| format!("{} {}", column.name, column.kind.name()));
             say(format_args!("  columns inferred     {}", columns.collect::<Vec<_>>().join(", ")))?;
-            (schema, ModelConfig::default())
+            (schema, ModelConfig::default(), Setup::default())
         }
     };
     let model = model_of(&schema, &config)?;
     let mut scores = arguments.scores.as_deref().map(Scores::create).transpose()?;
-    let report = backtest(&arguments.input, &schema, label, model, config.learning(), &mut |row, score| match &mut scores {
+    let report = backtest(&arguments.input, &schema, label, model, setup, &mut |row, score| match &mut scores {
         Some(scores) => scores.write(row, score),
         None => Ok(()),
     })?;
@@ -63,11 +64,11 @@ pub fn backtest(
     schema: &Schema,
     label: Option<&str>,
     model: AnyModel,
-    learning: Learning,
+    setup: impl Into<Setup>,
     scored: &mut dyn FnMut(Offset, &Score) -> Result<(), AppError>,
 ) -> Result<Report, AppError> {
     let mut events = FileEvents::open(input, schema, label)?;
-    let mut engine = Engine::new(model, schema, learning)?;
+    let mut engine = Engine::new(model, schema, setup)?;
     engine.assign(Partition(0), None, None, Offset(0))?;
     let started = Instant::now();
     let (mut rows, mut dead) = (0, 0);
@@ -116,12 +117,14 @@ struct Scores<'a> {
 impl<'a> Scores<'a> {
     fn create(path: &'a Path) -> Result<Self, AppError> {
         let mut out = BufWriter::new(File::create(path).map_err(AppError::file(path))?);
-        writeln!(out, "row,surprisal,surprisal_sd,probability").map_err(AppError::file(path))?;
+        writeln!(out, "row,surprisal,surprisal_sd,probability,severity,alert").map_err(AppError::file(path))?;
         Ok(Self { path, out })
     }
 
     fn write(&mut self, row: Offset, score: &Score) -> Result<(), AppError> {
-        writeln!(self.out, "{row},{},{},{}", score.surprisal, score.surprisal_sd, score.tail_probability)
+        let Score { surprisal, surprisal_sd, tail_probability, severity, alert, .. } = score;
+        let alert = u8::from(*alert);
+        writeln!(self.out, "{row},{surprisal},{surprisal_sd},{tail_probability},{severity},{alert}")
             .map_err(AppError::file(self.path))
     }
 

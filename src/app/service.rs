@@ -49,7 +49,7 @@ pub fn serve(
     tracing::info!(group = kafka.group, "connected; waiting for the group to assign partitions");
     let settings = loop_settings(&model_config.id, kafka);
     let clock = SystemClock::default();
-    let pipeline = Pipeline::new(model, schema.clone(), model_config.learning(), settings, stream, clock, health)?;
+    let pipeline = Pipeline::new(model, schema.clone(), config.setup(), settings, stream, clock, health)?;
     pipeline.run(stop, observe)?;
     tracing::info!("stopped: everything that was done is committed");
     Ok(())
