@@ -235,6 +235,13 @@ impl<M: Model> Engine<M> {
         own.chain(self.others.sites.iter().map(|(partition, site)| (*partition, site)))
     }
 
+    /// Decades of `−log10 p` from which an incident alerts, in the partition learnt here where that is least.
+    pub fn alert_threshold(&self) -> Option<f64> {
+        let share = 1.0 / self.sites().filter(|(_, site)| site.trail.alarm.events() > 0).count().max(1) as f64;
+        let thresholds = self.places.values().map(|place| place.trail.alarm.threshold(&self.setup.alerts, share));
+        thresholds.min_by(f64::total_cmp)
+    }
+
     /// Whether a site has changed since it was last published.
     pub fn has_unpublished(&self) -> bool {
         self.places.values().any(|place| place.unpublished)

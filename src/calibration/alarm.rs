@@ -2,7 +2,7 @@
 
 use super::budget::{Budget, Governor, Incident, Pace, Rareness};
 use super::incidents::Incidents;
-use super::rarity::{LARGEST, Rarity};
+use super::rarity::{self, LARGEST, Rarity};
 use crate::checkpoint::{CheckpointError, Reader, Tensor};
 
 /// Events that must have been seen before any alert, and windows.
@@ -106,10 +106,9 @@ impl Alarm {
         self.doubt += (sd - self.doubt) / alerts.window;
         self.events += 1;
         let ready = self.rarity.weight() >= COLD_EVENTS + COLD_WINDOWS * alerts.window;
-        let log10_p = self.rarity.advance(self.level, 0.5_f64.powf(1.0 / alerts.memory));
+        let log10_p = self.rarity.advance(self.level, (-std::f64::consts::LN_2 / alerts.memory).exp());
         let certain = self.level - self.usual > CERTAIN * self.doubt;
-        let weight = (10_f64.powf(log10_p) * 1e3).min(1.0);
-        self.usual += weight * (self.level - self.usual) / (self.events as f64).min(alerts.memory);
+        self.usual += rarity::weight(log10_p) * (self.level - self.usual) / (self.events as f64).min(alerts.memory);
         let evidence = (-log10_p - (self.events as f64 / PENALTY_EVENTS).log10()).max(0.0);
         let rareness = Rareness { decades: -log10_p, ready, certain, time_ms: event.time_ms };
         Verdict {
@@ -124,10 +123,11 @@ impl Alarm {
         if self.events == 0 {
             return tensors;
         }
-        let Governor { pace: Pace { last_ms, gap_ms, gaps }, correction, incident } = &self.governor;
-        let Incident { least, calm, events } = incident.unwrap_or_default();
-        let whole = [self.events as i64, last_ms.is_some().into(), last_ms.unwrap_or_default(), incident.is_some().into()];
-        let numbers = [self.level, self.doubt, self.usual, *gap_ms, *gaps, *correction, least, calm, events];
+        let Governor { pace: Pace { last_ms, gap_ms, gaps }, correction, alerts, incident } = &self.governor;
+        let Incident { least, calm, events, peak, rested } = incident.unwrap_or_default();
+        let whole =
+            [self.events as i64, last_ms.is_some().into(), last_ms.unwrap_or_default(), incident.is_some().into(), rested.into()];
+        let numbers = [self.level, self.doubt, self.usual, *gap_ms, *gaps, *correction, *alerts, least, calm, events, peak];
         tensors.push(Tensor::i64("alarm.whole", &[whole.len()], whole.into()));
         tensors.push(Tensor::f64("alarm.numbers", &[numbers.len()], numbers.into()));
         self.rarity.tensors(&mut tensors);
@@ -141,9 +141,11 @@ impl Alarm {
             return Ok(Self::default());
         }
         let reader = Reader(tensors);
-        let [events, timed, last_ms, open] = *reader.i64("alarm.whole", &[4])? else { unreachable!("the shape was checked") };
-        let numbers = reader.f64("alarm.numbers", &[9])?;
-        let [level, doubt, usual, gap_ms, gaps, correction, least, calm, lasted] = *numbers else {
+        let [events, timed, last_ms, open, rested] = *reader.i64("alarm.whole", &[5])? else {
+            unreachable!("the shape was checked")
+        };
+        let numbers = reader.f64("alarm.numbers", &[11])?;
+        let [level, doubt, usual, gap_ms, gaps, correction, alerts, least, calm, lasted, peak] = *numbers else {
             unreachable!("the shape was checked")
         };
         let bad = |name: &str, detail: String| Err(CheckpointError::BadValue { name: name.into(), detail });
@@ -153,12 +155,23 @@ impl Alarm {
         if let Some(at) = numbers.iter().position(|number| number.abs() > 1e18) {
             return bad("alarm.numbers", format!("element {at} is {}, expected at most 1e18", numbers[at]));
         }
-        if gap_ms < 0.0 || gaps < 0.0 {
-            return bad("alarm.numbers", format!("a mean gap of {gap_ms} over {gaps}, expected none below 0"));
+        if gap_ms < 0.0 || gaps < 0.0 || alerts < 0.0 {
+            return bad(
+                "alarm.numbers",
+                format!("a mean gap of {gap_ms} over {gaps} and {alerts} alerts, expected none below 0"),
+            );
         }
         let pace = Pace { last_ms: (timed != 0).then_some(last_ms), gap_ms, gaps };
-        let governor = Governor { pace, correction, incident: (open != 0).then_some(Incident { least, calm, events: lasted }) };
+        let governor = Governor {
+            pace,
+            correction,
+            alerts,
+            incident: (open != 0).then_some(Incident { least, calm, events: lasted, peak, rested: rested != 0 }),
+        };
         let (rarity, incidents) = (Rarity::restore(reader)?, Incidents::restore(reader)?);
         Ok(Self { events: events.unsigned_abs(), level, doubt, usual, rarity, incidents, governor })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@
 const DAY_MS: f64 = 86_400_000.0;
 /// Decades by which an alert raises the threshold, and by which the time for one more lowers it again.
 const GAIN: f64 = 0.3;
+/// How many times as far it goes before the first alert. After n of them it is `1 + 2 / (1 + n)`.
+const FIRST: f64 = 3.0;
 /// The threshold, in decades, is never below this: an event as every second one is nothing to tell.
 const LEAST: f64 = 0.3;
 /// Decades that the threshold is never above.
@@ -13,6 +15,8 @@ const CALM: f64 = 0.7;
 /// Share of the mean distance between two alerts for which it must have been calm before the next incident can begin, and events at most.
 const CALM_SHARE: f64 = 0.1;
 const CALM_EVENTS: f64 = 50.0;
+/// How many times as rare an event must be, in decades, to be told of though an incident that has been calm meanwhile is not over.
+const WORSE: f64 = 1.5;
 /// Mean distances between two alerts after which an incident that still lasts is told again.
 const LASTING: f64 = 2.0;
 /// Mean gaps between two events that a gap may be long, and events that the mean is taken over.
@@ -78,6 +82,9 @@ pub(super) struct Incident {
     pub(super) calm: f64,
     /// Events since it began.
     pub(super) events: f64,
+    /// The most decades, and whether it has been calm since the alert.
+    pub(super) peak: f64,
+    pub(super) rested: bool,
 }
 
 /// Decides which incidents alert.
@@ -86,17 +93,19 @@ pub(super) struct Incident {
 /// correction by experience:
 ///
 /// ```text
-/// correction ← correction − 0.3 · allowance(event) + 0.3 · [alert]
+/// correction ← correction − g · allowance(event) + g · [alert],   g = 0.3 (1 + 2 / (1 + alerts so far))
 /// ```
 ///
 /// So the sum of alerts differs from the sum of allowances by no more than the threshold has moved, over 0.3, whatever the stream: integral
 /// control, as of Gibbs & Candès (2021). An incident lasts until it has been calm for a while, or for so long that it is time to tell
-/// of it again. It pays for one alert only: while it lasts, the threshold doesn't fall below where it began.
+/// of it again; one that is much worse need not wait. It pays for one alert only: while it lasts, the threshold doesn't fall below where it began.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Governor {
     pub(super) pace: Pace,
     /// Decades on top of the model's threshold.
     pub(super) correction: f64,
+    /// Alerts so far.
+    pub(super) alerts: f64,
     pub(super) incident: Option<Incident>,
 }
 
@@ -133,23 +142,27 @@ impl Governor {
         }
         let expected = self.expected(budget, share, excursion);
         let least = self.incident.map_or(f64::NEG_INFINITY, |incident| incident.least);
-        let correction = (self.correction - GAIN * budget.allows(elapsed_ms, share)).max(least);
+        let gain = GAIN * (1.0 + (FIRST - 1.0) / (1.0 + self.alerts));
+        let correction = (self.correction - gain * budget.allows(elapsed_ms, share)).max(least);
         // No debts are run up where the threshold is as low or high as it can be.
         self.correction = correction.clamp(LEAST - expected, MOST - expected);
         let threshold = expected + self.correction;
+        let mut alert = event.certain && event.decades > threshold;
         if let Some(mut incident) = self.incident {
             let allowed = budget.allows(self.pace.gap_ms, share);
             incident.events += 1.0;
             incident.calm = if event.decades < (0.5 * threshold).max(CALM) { incident.calm + 1.0 } else { 0.0 };
             let over =
                 incident.calm >= CALM_EVENTS || incident.calm * allowed >= CALM_SHARE || incident.events * allowed >= LASTING;
+            incident.rested |= incident.calm > 0.0;
+            alert &= incident.rested && event.decades > WORSE * incident.peak;
+            incident.peak = incident.peak.max(event.decades);
             self.incident = (!over).then_some(incident);
-            return false;
         }
-        let alert = event.certain && event.decades > threshold;
         if alert {
-            self.incident = Some(Incident { least: self.correction, ..Incident::default() });
-            self.correction += GAIN;
+            self.incident = Some(Incident { least: self.correction, peak: event.decades, ..Incident::default() });
+            self.correction += gain;
+            self.alerts += 1.0;
         }
         alert
     }

@@ -9,7 +9,7 @@ const LARGEST_SHARE: f64 = 0.1;
 /// Excesses at least, to say anything of their law.
 const LEAST_EVENTS: f64 = 32.0;
 /// Excesses that the belief in an exponential tail is worth.
-const PRIOR: f64 = 100.0;
+const PRIOR: f64 = 20.0;
 /// The shape is at most this: the mean of the excesses says nothing of heavier tails.
 const LARGEST_SHAPE: f64 = 0.5;
 
@@ -24,7 +24,7 @@ pub(super) struct Pareto {
 impl Pareto {
     /// The law of the excesses over the threshold that 2 % of the weight exceed, by probability-weighted moments (Hosking & Wallis 1987):
     /// with `a₀ = E[X]` and `a₁ = E[X (1 − F)]`, shape `2 − a₀ / (a₀ − 2 a₁)` and scale `a₀ (1 − shape)`. The shape is shrunk to that of an exponential
-    /// tail, as if 100 more excesses had said so. It is never below `1 / (4 + N)`, as the rate of the tail isn't known better.
+    /// tail, as if 20 more excesses had said so. It is never below `1 / (4 + N)`, as the rate of the tail isn't known better.
     ///
     /// `thinned` says which share of what protection takes from exponential excesses was taken: their mean is lengthened accordingly. `None`
     /// where there is too little.

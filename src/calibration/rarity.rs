@@ -66,7 +66,7 @@ impl Rarity {
             *self = Self { bins: vec![0.0; BINS], unit: 1.0, threshold: bin, ..Self::default() };
         }
         let log10_p = self.log10_probability(level, bin);
-        let weight = self.unit * (10_f64.powf(log10_p) / PROTECTED).min(1.0);
+        let weight = self.unit * weight(log10_p);
         self.bins[bin] += weight;
         self.total += weight;
         if bin > self.threshold {
@@ -100,7 +100,11 @@ impl Rarity {
             let share = (self.above + 0.5 * self.unit) / (self.total + self.unit);
             share.log10() - (PRIOR + self.count / self.unit) * (beyond / known).ln_1p() / std::f64::consts::LN_10
         } else {
-            let between: f64 = self.bins[bin + 1..=self.threshold].iter().sum();
+            // Four sums at a time, since each addition waits for the one before.
+            let (fours, rest) = self.bins[bin + 1..=self.threshold].as_chunks::<4>();
+            let mut sums = [0.0; 4];
+            fours.iter().for_each(|four| sums.iter_mut().zip(four).for_each(|(sum, bin)| *sum += bin));
+            let between: f64 = sums.iter().chain(rest).sum();
             let weight = self.above + between + 0.5 * self.bins[bin] + 0.5 * self.unit;
             (weight / (self.total + self.unit)).log10()
         };
@@ -171,6 +175,11 @@ impl Rarity {
         places.iter().zip(filled).for_each(|(bin, weight)| bins[*bin as usize] = *weight);
         Ok(Self { bins, unit, total, above, threshold: *threshold as usize, count, excess })
     }
+}
+
+/// The weight with which a level of this probability is learnt.
+pub(super) fn weight(log10_p: f64) -> f64 {
+    if log10_p >= PROTECTED.log10() { 1.0 } else { 10_f64.powf(log10_p) / PROTECTED }
 }
 
 /// The bin that `level` falls into.

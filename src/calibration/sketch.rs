@@ -169,7 +169,9 @@ mod tests {
         let tail = learnt(&exponential(50_000), 1.0).tail();
         for exact in [0.9, 0.5, 0.1, 0.01, 0.001] {
             let (estimate, rule) = (tail.probability(-f64::ln(exact)), (1.0 + 50_000.0 * exact) / 50_001.0);
-            assert!((estimate / rule - 1.0).abs() < 0.03, "tail {exact}: estimated {estimate}");
+            // Of the rarest thousandth, half is withheld and given back.
+            let tolerance = if exact > 0.001 { 0.03 } else { 0.1 };
+            assert!((estimate / rule - 1.0).abs() < tolerance, "tail {exact}: estimated {estimate}");
         }
     }
 
@@ -177,7 +179,8 @@ mod tests {
     fn nothing_seen_is_no_surprise_and_the_worst_is_never_zero() {
         assert_eq!(Calibrator::default().tail().probability(3.0), 1.0);
         let tail = learnt(&exponential(999), 1.0).tail();
-        assert_eq!(tail.probability(1e9), 1.0 / 1000.0);
+        let worst = tail.probability(1e9);
+        assert!(worst > 0.0 && worst < 1.0 / 1000.0, "{worst}");
         assert_eq!(tail.probability(-1e9), 1.0);
     }
 
@@ -203,10 +206,10 @@ mod tests {
     fn surprisals_that_were_taken_out_count_no_more() {
         let normal = exponential(20_000);
         let mut poisoned = normal.clone();
-        let poison: Vec<f64> = (0..2_000).map(|index| 30.0 + f64::from(index) / 1000.0).collect();
-        poisoned.splice(5_000..5_000, poison.iter().copied());
+        let poison: Vec<f64> = (0..2_000).map(|index| 30.0 + f64::from(index * 7919 % 2_000) / 1000.0).collect();
+        poisoned.splice(0..0, poison.iter().copied());
         let mut sketch = learnt(&poisoned, 1.0);
-        assert!(sketch.tail().probability(20.0) > 0.09);
+        assert!(sketch.tail().probability(20.0) > 0.08);
         sketch.unlearn(&poison);
         let (tail, clean) = (sketch.tail(), learnt(&normal, 1.0).tail());
         // The poison was the tail, so the sketch was coarse where the tail of the others is.
@@ -233,7 +236,11 @@ mod tests {
     fn centroids_round_trip() {
         let calibrator = learnt(&exponential(5_000), 0.9999);
         let (means, weights) = calibrator.centroids();
-        assert_eq!(Calibrator::from_centroids(&means, &weights, calibrator.range()), Some(calibrator.clone()));
+        let read = Calibrator::from_centroids(&means, &weights, calibrator.range())
+            .and_then(|read| read.with_withheld(calibrator.withheld()));
+        assert_eq!(read, Some(calibrator.clone()));
+        assert_eq!(calibrator.clone().with_withheld(-1.0), None);
+        assert_eq!(calibrator.clone().with_withheld(f64::NAN), None);
         assert_eq!(Calibrator::from_centroids(&means, &weights[1..], calibrator.range()), None);
         assert_eq!(Calibrator::from_centroids(&[2.0, 1.0], &[1.0, 1.0], (1.0, 2.0)), None);
         assert_eq!(Calibrator::from_centroids(&[1.0, 2.0], &[f64::MAX, f64::MAX], (1.0, 2.0)), None, "no sum");

@@ -17,7 +17,7 @@ const FEW: f64 = 10.0;
 pub struct Tail {
     /// Surprisal, and the weight below it.
     knots: Vec<(f64, f64)>,
-    total: f64,
+    pub(super) total: f64,
     /// Weight withheld that belongs to the tail.
     withheld: f64,
     beyond: Option<Beyond>,
@@ -87,3 +87,6 @@ impl Tail {
         ((all - below) / all).clamp(f64::MIN_POSITIVE, 1.0)
     }
 }
+
+#[cfg(test)]
+mod tests;
