@@ -6,8 +6,11 @@ use crate::noise::Noise;
 /// Events of each stream.
 const EVENTS: u32 = 200_000;
 
+/// The surprisal that is exceeded with a probability.
+type Quantile = fn(f64) -> f64;
+
 /// Surprisals with tails of all kinds, each with its quantile function of the tail probability.
-const STREAMS: [(&str, fn(f64) -> f64); 3] = [
+const STREAMS: [(&str, Quantile); 3] = [
     ("exponential", |tail| -tail.ln()),
     ("lognormal", |tail| (0.5 * std::f64::consts::SQRT_2 * erfc_inv(2.0 * tail)).exp()),
     // Student's t of 2 degrees of freedom has a quantile function in closed form; its 4th root has tails as one of 8.
