@@ -3,6 +3,7 @@
 //! Owns the TOML format, its checks and the errors that point at the line to change. Connects to nothing and starts nothing; host
 //! name and environment come in as arguments. `docs/configuration.md` lists every key.
 
+mod alerts;
 mod columns;
 mod error;
 mod kafka;
@@ -18,6 +19,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::calibration::Alerts;
 use crate::engine::Setup;
 use crate::features::Schema;
 
@@ -29,6 +31,7 @@ pub use model::{
 };
 pub use properties::{Property, Secret};
 
+use alerts::AlertsTable;
 use columns::ColumnTable;
 use error::{Fault, Source};
 
@@ -39,6 +42,8 @@ pub struct Config {
     pub model: ModelConfig,
     /// `[[columns]]`: the fields of an event that the model looks at.
     pub schema: Schema,
+    /// `[alerts]`: how many alerts people are willing to look at.
+    pub alerts: Alerts,
     /// `[kafka]`: where events come from and results go.
     pub kafka: KafkaConfig,
     /// `[http]`: where the program can be watched.
@@ -77,6 +82,7 @@ pub struct Environment<'a> {
 struct Document {
     model: ModelConfig,
     columns: Vec<ColumnTable>,
+    alerts: AlertsTable,
     kafka: KafkaConfig,
     http: HttpConfig,
 }
@@ -84,7 +90,7 @@ struct Document {
 impl Config {
     /// What the engine does.
     pub fn setup(&self) -> Setup {
-        self.model.setup()
+        Setup { alerts: self.alerts, ..self.model.setup() }
     }
 
     /// Reads and checks the file at `path`, and looks its secrets up in the environment.
@@ -112,10 +118,11 @@ impl Config {
 
     /// Checks what takes more than one value to see, and fills in the defaults that depend on others.
     fn complete(document: Document, source: &Source<'_>, environment: &Environment<'_>) -> Result<Self, Fault> {
-        let Document { model, columns, mut kafka, http } = document;
+        let Document { model, columns, alerts, mut kafka, http } = document;
         let schema = columns::schema(columns, source)?;
         model.complete(&schema, source)?;
+        let alerts = alerts.complete(source)?;
         kafka.complete(&model.id, source, environment)?;
-        Ok(Self { model, schema, kafka, http })
+        Ok(Self { model, schema, alerts, kafka, http })
     }
 }

@@ -19,7 +19,7 @@ mod trail;
 
 use std::collections::BTreeMap;
 
-use crate::calibration::{Calibrator, Tail};
+use crate::calibration::{Alarm, Calibrator, Observation, Tail, Verdict};
 use crate::features::{Rows, RowsView, Schema};
 use crate::inference::rule::Rule;
 use crate::models::{Block, Evidence, Explanation, Learnt, Model, NotFinite, Prediction, Progress, Surprisal};
@@ -73,6 +73,9 @@ pub struct Score {
     pub tail_probability: f64,
     /// Whether people are to be told.
     pub alert: bool,
+    /// Decades by which the event is rarer than any that was to be expected so far; 0 for one that neither opens an incident nor makes it
+    /// worse. See [`Verdict::severity`](crate::calibration::Verdict::severity).
+    pub severity: f64,
     /// Learning steps behind the posterior that scored.
     pub step: u64,
     /// What the model expected, if it predicts a number.
@@ -237,6 +240,13 @@ impl<M: Model> Engine<M> {
         own.chain(self.others.sites.iter().map(|(partition, site)| (*partition, site)))
     }
 
+    /// Decades of `−log10 p` from which an incident alerts, in the partition learnt here where that is least.
+    pub fn alert_threshold(&self) -> Option<f64> {
+        let share = 1.0 / self.sites().filter(|(_, site)| site.trail.alarm.events() > 0).count().max(1) as f64;
+        let thresholds = self.places.values().map(|place| place.trail.alarm.threshold(&self.setup.alerts, share));
+        thresholds.min_by(f64::total_cmp)
+    }
+
     /// Whether a site has changed since it was last published.
     pub fn has_unpublished(&self) -> bool {
         self.places.values().any(|place| place.unpublished)
@@ -386,6 +396,10 @@ impl<M: Model> Engine<M> {
         let mut scores = Vec::with_capacity(run.heads.len());
         let rest = Rest::of(self, run.partition);
         let mut place = self.places.remove(&run.partition).expect("checked: the partition is assigned");
+        let others: Vec<&Alarm> = self.sites().map(|(_, site)| &site.trail.alarm).filter(|alarm| alarm.events() > 0).collect();
+        place.trail.alarm.inherit(&others);
+        // A budget by time is split evenly among the partitions that have events.
+        let share = 1.0 / (1 + others.len()) as f64;
         let mut surprisals = Vec::new();
         let mut start = 0;
         while start < run.heads.len() {
@@ -399,8 +413,13 @@ impl<M: Model> Engine<M> {
             // Where a model can't tell, nothing is more surprising.
             let told = |number: f64| if number.is_nan() { f64::INFINITY } else { number };
             let predictions = self.model.predict(&self.belief.posterior, rows);
+            let extremities = self.model.extremity(&self.belief.posterior, rows);
             scores.extend(surprisals.iter().enumerate().map(|(row, &Surprisal { nats, sd })| {
-                let alert = false;
+                let extremity = extremities.as_ref().map_or(nats, |extremities| extremities[row]);
+                let event = Observation { extremity, sd, time_ms: run.heads[start + row].timestamp_ms, share };
+                // Nobody is told of what is to be forgotten.
+                let judged = if forgotten { Verdict::default() } else { place.trail.alarm.advance(&self.setup.alerts, event) };
+                let Verdict { severity, alert } = judged;
                 let explained = match self.setup.explain {
                     Explain::Never => false,
                     Explain::Alerts => alert,
@@ -412,6 +431,7 @@ impl<M: Model> Engine<M> {
                     surprisal_sd: told(sd),
                     tail_probability: self.belief.tail.probability(told(nats)),
                     alert,
+                    severity,
                     step: self.step,
                     prediction: predictions.as_ref().and_then(|predictions| predictions[row]),
                     explanation: if explained { explain() } else { None },

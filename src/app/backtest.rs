@@ -154,14 +154,16 @@ impl<'a> Scores<'a> {
     fn create(path: &'a Path, explained: bool) -> Result<Self, AppError> {
         let mut out = BufWriter::new(File::create(path).map_err(AppError::file(path))?);
         let more = if explained { ",explanation" } else { "" };
-        writeln!(out, "row,surprisal,surprisal_sd,probability{more}").map_err(AppError::file(path))?;
+        writeln!(out, "row,surprisal,surprisal_sd,probability,severity,alert{more}").map_err(AppError::file(path))?;
         Ok(Self { path, out, explained })
     }
 
     fn write(&mut self, row: Offset, score: &Score) -> Result<(), AppError> {
-        let mut line = format!("{row},{},{},{}", score.surprisal, score.surprisal_sd, score.tail_probability);
+        let Score { surprisal, surprisal_sd, tail_probability, severity, alert, explanation, .. } = score;
+        let alert = u8::from(*alert);
+        let mut line = format!("{row},{surprisal},{surprisal_sd},{tail_probability},{severity},{alert}");
         if self.explained {
-            line += &format!(",\"{}\"", score.explanation.as_deref().map_or_else(String::new, named).replace('"', "\"\""));
+            line += &format!(",\"{}\"", explanation.as_deref().map_or_else(String::new, named).replace('"', "\"\""));
         }
         writeln!(self.out, "{line}").map_err(AppError::file(self.path))
     }

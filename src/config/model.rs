@@ -100,7 +100,7 @@ impl ModelConfig {
             ExplainKind::Alerts => Explain::Alerts,
             ExplainKind::Always => Explain::Always,
         };
-        Setup { learning: self.learning(), robust: self.is_robust(), explain }
+        Setup { learning: self.learning(), robust: self.is_robust(), explain, ..Setup::default() }
     }
 
     /// Whether an event is learnt as far as it is plausible only.

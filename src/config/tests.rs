@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::calibration::Budget;
 use crate::device::Device;
 use crate::features::{Column, Kind, Task};
 
@@ -60,7 +61,7 @@ fn the_example_loads_and_its_commented_keys_are_the_defaults() {
         .map(|line| line.strip_prefix('#').filter(|rest| rest.starts_with(|first: char| first.is_alphabetic())).unwrap_or(line))
         .collect();
     let shown = uncommented.iter().zip(EXAMPLE.lines()).filter(|(after, before)| **after != *before).count();
-    assert_eq!(shown, 49, "commented keys in the example");
+    assert_eq!(shown, 51, "commented keys in the example");
     assert_eq!(parsed(&lines(&uncommented)), written);
 }
 
@@ -89,6 +90,7 @@ fn the_documentation_lists_every_key_that_is_known_and_no_other() {
         ("[model.regression]", "model.regression"),
         ("[model.neural_network]", "model.neural_network"),
         ("[model.vae]", "model.vae"),
+        ("[alerts]", "alerts"),
         ("[kafka]", "kafka"),
         ("[http]", "http"),
         ("[[columns]]", "columns"),
@@ -124,8 +126,8 @@ fn documented_defaults_are_the_real_ones() {
     }
     assert_eq!(
         checked,
-        documented().len() - 6,
-        "all but name, path, kind, instance, target and inputs have a default that can be written"
+        documented().len() - 7,
+        "all but name, path, kind, instance, target, inputs and rate have a default that can be written"
     );
 }
 
@@ -137,13 +139,14 @@ fn every_key_changes_what_it_names() {
                 [model.regression]\nprior_scale = 1.5\ninner_steps = 7\n[model.neural_network]\nhidden = [7]\nsamples = 5\nnoise = \"varying\"\nprior_scale = 0.5\n[model.vae]\nlatent = 3\nhidden = [9, 8]\nsamples = 4\ninner_steps = 2\nlearning_rate = 0.01\n[model.mixture]\ncomponents = 3\ncovariance = \"full\"\nconcentration = 2\n\
                 [[columns]]\nname = \"x.y\"\npath = [\"x.y\"]\nkind = \"category\"\ncapacity = 5\n\
                 [[columns]]\nname = \"z\"\nkind = \"number\"\n\
+                [alerts]\nrate = 1e-3\nwindow = 20\n\
                 [kafka]\nbrokers = [\"a:1\", \"SSL://[::1]:2\"]\ninstance = \"i\"\nevents = \"e\"\nscores = \"s\"\nposterior = \"p\"\n\
                 dead_letters = \"d\"\nstart = \"latest\"\ndeleted_events = \"skip\"\nstatic_membership = true\ncommit_interval_ms = 1\ncommit_max_events = 2\nsnapshot_interval_ms = 3\narchived_snapshots = 4\narchive_interval_ms = 5\n\
                 transaction_timeout_ms = 4000\nsession_timeout_ms = 8000\nscores_format = \"protobuf\"\ncreate_topics = false\nreplication_factor = 3\n\
                 max_event_bytes = 6\nmax_depth = 7\n\
                 [kafka.properties]\n\"linger.ms\" = 5\n\"sasl.password\" = { env = \"SET\" }\n\"socket.keepalive.enable\" = true\n\
                 [http]\nlisten = \"[::1]:0\"\n";
-    let Config { model, schema, kafka, http } = parsed(text);
+    let Config { model, schema, alerts, kafka, http } = parsed(text);
     let mixture = MixtureConfig { components: 3, covariance: Covariance::Full, concentration: 2.0, ..MixtureConfig::default() };
     let expected = ModelConfig {
         id: "pay".into(),
@@ -197,6 +200,8 @@ fn every_key_changes_what_it_names() {
         properties: kafka.properties.clone(),
     };
     assert_eq!(kafka, expected);
+    assert_eq!(alerts, Alerts { budget: Budget::Rate(1e-3), window: 20.0, ..Alerts::default() });
+    assert_eq!(parsed(&format!("{COLUMN}[alerts]\nper_day = 24\n")).alerts.budget, Budget::PerDay(24.0));
     assert_eq!(http.listen.to_string(), "[::1]:0");
 }
 
@@ -210,7 +215,7 @@ fn errors_show_place_value_and_what_would_be_right() {
         let (text, message) = case.split_once("\n---\n").expect("a case has two parts");
         assert_eq!(error(text), message, "for the configuration\n{text}");
     }
-    assert_eq!(cases.len(), 53);
+    assert_eq!(cases.len(), 56);
 }
 
 #[test]

@@ -47,6 +47,17 @@ pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64
     deserializer.deserialize_any(Number { expected: "a number above 0".into(), accept: above_zero, text: None })
 }
 
+/// As [`positive`], where nothing need be said.
+pub(super) fn some_positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    positive(deserializer).map(Some)
+}
+
+/// A share above 0, below 1, where nothing need be said.
+pub(super) fn some_share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let accept = |value: f64| (value > 0.0 && value < 1.0).then_some(value);
+    deserializer.deserialize_any(Number { expected: "a number above 0, below 1".into(), accept, text: None }).map(Some)
+}
+
 /// A share: 0 or more, below 1.
 pub(super) fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let accept = |value: f64| (0.0..1.0).contains(&value).then_some(value);
@@ -102,6 +113,13 @@ impl<T: Display + PartialOrd + TryFrom<i64>> Visitor<'_> for Whole<T> {
 /// A whole number from `LOW` to `HIGH`.
 pub(super) fn whole<'de, D: Deserializer<'de>, const LOW: usize, const HIGH: usize>(deserializer: D) -> Result<usize, D::Error> {
     deserializer.deserialize_i64(Whole { low: LOW, high: HIGH, unit: "" })
+}
+
+/// As [`whole`], where nothing need be said.
+pub(super) fn some_whole<'de, D: Deserializer<'de>, const LOW: usize, const HIGH: usize>(
+    deserializer: D,
+) -> Result<Option<usize>, D::Error> {
+    whole::<_, LOW, HIGH>(deserializer).map(Some)
 }
 
 /// Widths of a network's layers.

@@ -20,10 +20,9 @@ const EXPERIENCE: f64 = 100.0;
 
 /// The weights of events with these `surprisals`, in nats; none where all are 1.
 pub fn weights(seen: &Tail, surprisals: &[f64]) -> Vec<f64> {
-    if seen.total() < EXPERIENCE {
-        return Vec::new();
-    }
-    let believed = seen.quantile(BELIEVED);
+    let experienced = seen.events() >= EXPERIENCE;
+    // Where more than one in twenty is too rare for the sketch, the model is what is wrong.
+    let Some(believed) = experienced.then(|| seen.quantile(BELIEVED)).flatten() else { return Vec::new() };
     // A weight of zero would be no event at all.
     let weight = |surprisal: &f64| (-POWER * (surprisal - believed).max(0.0)).exp().max(f64::MIN_POSITIVE);
     surprisals.iter().map(weight).collect()
@@ -60,9 +59,9 @@ mod tests {
     #[test]
     fn what_persists_is_believed() {
         let mut calibrator = Calibrator::default();
-        calibrator.learn(1.0, &vec![1.0; 1000]);
+        calibrator.learn(1.0, &[1.0; 1000]);
         assert!(weights(&calibrator.tail(), &[40.0])[0] < 1e-8);
-        calibrator.learn(1.0, &vec![40.0; 60]);
-        assert_eq!(weights(&calibrator.tail(), &[40.0])[0], 1.0);
+        calibrator.learn(1.0, &[40.0; 60]);
+        assert!(weights(&calibrator.tail(), &[40.0]).is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! How an engine learns, and what it says of the events.
 
 use super::Learning;
+use crate::calibration::Alerts;
 
 /// What an engine does beside scoring.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -11,6 +12,8 @@ pub struct Setup {
     pub robust: bool,
     /// Of which events it gives an account.
     pub explain: Explain,
+    /// Of which events it tells people.
+    pub alerts: Alerts,
 }
 
 impl From<Learning> for Setup {

@@ -3,21 +3,24 @@
 //! A trail is a fold over the events of one partition, one after the other. A site keeps the trail as of the events that it covers; a
 //! restart goes on from there.
 
+use crate::calibration::Alarm;
 use crate::checkpoint::{CheckpointError, Tensor};
 
 /// State that follows a partition event by event.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Trail {}
+pub struct Trail {
+    /// Decides which events people are told of.
+    pub alarm: Alarm,
+}
 
 impl Trail {
     /// The trail as named tensors, all that [`restore`](Self::restore) needs.
     pub fn tensors(&self) -> Vec<Tensor> {
-        Vec::new()
+        self.alarm.tensors()
     }
 
-    /// The trail from the tensors that [`tensors`](Self::tensors) gave.
+    /// The trail from the tensors that [`tensors`](Self::tensors) gave; from none, one that begins.
     pub fn restore(tensors: &[Tensor]) -> Result<Self, CheckpointError> {
-        let _ = tensors;
-        Ok(Self {})
+        Ok(Self { alarm: Alarm::restore(tensors)? })
     }
 }

@@ -14,6 +14,9 @@ use crate::record::{Partition, Reason, Run};
 use crate::stream::{Incoming, Outlet, Stream, StreamError};
 use crate::telemetry::{Health, events};
 
+/// Alerts of one transaction that are logged one by one.
+const LOGGED_ALERTS: usize = 20;
+
 /// What a committed transaction did.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Committed {
@@ -173,6 +176,19 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
         self.stream.resume(&back)
     }
 
+    /// Tells of the alerts, the first of them one by one.
+    fn emit_alerts(&self) {
+        let topic = &self.settings.topic;
+        let mut alerts = self.ready.scores().filter(|(_, _, score)| score.alert);
+        for (partition, head, score) in alerts.by_ref().take(LOGGED_ALERTS) {
+            events::AlertRaised { topic, partition, head, score }.emit();
+        }
+        match alerts.count() {
+            0 => {}
+            count => events::AlertsUnlogged { count: count as u64 }.emit(),
+        }
+    }
+
     fn emit(&self) {
         events::TransactionCommitted { commit: self.commit }.emit();
         let Self { ready, report, .. } = self;
@@ -198,9 +214,11 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
                 expected_log_likelihood: progress.expected_log_likelihood.map(|sum| sum / events as f64),
                 divergence: engine.model().divergence(engine.posterior()),
                 step_norm: progress.step_norm,
+                alert_threshold: engine.alert_threshold(),
             }
             .emit();
         }
+        self.emit_alerts();
         let Refused { events, cause, clipped } = ready.refused();
         if let Some(cause) = cause {
             events::BlockRefused { events: *events, cause }.emit();

@@ -1,7 +1,9 @@
 //! Happenings: one struct each, whose `emit` writes the log line and moves the metrics together.
 //!
 //! What happens often is logged at `debug`, changes of state at `info`, and what a person should look at from `warn` up. Nothing here
-//! logs an event's content.
+//! logs an event's content, but for the key of one that alerts.
+
+mod alerts;
 
 use std::fmt;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use tracing::{debug, error, info, warn};
 
 use super::metrics as m;
 use crate::record::{Offset, Partition, Reason};
+
+pub use alerts::{AlertRaised, AlertsUnlogged};
 
 /// A run of records was decoded.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +77,8 @@ pub struct StepTaken {
     pub divergence: Option<f64>,
     /// Length of the latest step in the posterior's own metric.
     pub step_norm: Option<f64>,
+    /// Decades of tail probability from which an incident alerts, in the partition where that is least.
+    pub alert_threshold: Option<f64>,
 }
 
 impl StepTaken {
@@ -82,8 +88,12 @@ impl StepTaken {
         m::MEAN_SURPRISAL.set(mean_surprisal);
         m::SAMPLE_SIZE.set(effective_events);
         m::COMPONENTS.set(active_components as f64);
-        let parts =
-            [(m::LOG_LIKELIHOOD, self.expected_log_likelihood), (m::DIVERGENCE, self.divergence), (m::STEP_NORM, self.step_norm)];
+        let parts = [
+            (m::LOG_LIKELIHOOD, self.expected_log_likelihood),
+            (m::DIVERGENCE, self.divergence),
+            (m::STEP_NORM, self.step_norm),
+            (m::ALERT_THRESHOLD, self.alert_threshold),
+        ];
         parts.iter().for_each(|(metric, value)| value.iter().for_each(|value| metric.set(*value)));
         if let (Some(likelihood), Some(divergence)) = (self.expected_log_likelihood, self.divergence) {
             m::ELBO.set(likelihood - divergence / effective_events.max(1.0));
@@ -357,7 +367,7 @@ mod tests {
     use crate::telemetry::metrics::Metrics;
 
     /// What `emit` leaves behind: the lines of the log, and the samples of the metrics that differ from those at the start.
-    fn traces(emit: impl Fn()) -> (Vec<serde_json::Value>, Vec<String>) {
+    pub(super) fn traces(emit: impl Fn()) -> (Vec<serde_json::Value>, Vec<String>) {
         let mut log = String::new();
         let text = Metrics::of(|| log = captured(LogFormat::Json, "debug", &emit)).render();
         let before = Metrics::of(|| ()).render();
@@ -420,6 +430,7 @@ mod tests {
                     expected_log_likelihood,
                     divergence,
                     step_norm,
+                    alert_threshold: Some(3.5),
                 }
                 .emit();
             },
@@ -428,6 +439,7 @@ mod tests {
             ("mean_surprisal_nats", 1.5.into()),
             &[
                 "surprisal_active_components 4",
+                "surprisal_alert_threshold 3.5",
                 "surprisal_effective_sample_size_events 99.5",
                 "surprisal_elbo_nats -4",
                 "surprisal_expected_log_likelihood_nats -2",

@@ -60,6 +60,11 @@ const fn seconds(name: &'static str, help: &'static str) -> Metric {
 
 pub(super) const EVENTS: Metric =
     counter("surprisal_events_total", Unit::Count, "Events whose scores were committed, each counted once");
+pub(super) const ALERTS: Metric = counter("surprisal_alerts_total", Unit::Count, "Incidents that people were told of");
+pub(super) const ALERT_THRESHOLD: Metric = gauge(
+    "surprisal_alert_threshold",
+    "Decades of tail probability from which an incident alerts, in the partition where that is least",
+);
 pub(super) const BATCHES: Metric =
     counter("surprisal_batches_total", Unit::Count, "Batches of records that were scored, learnt and committed");
 pub(super) const RECEIVED: Metric =
@@ -122,8 +127,10 @@ pub(super) const END_TO_END: Metric = seconds(
 pub(super) const BUILD: Metric = gauge("surprisal_build_info", "Always 1; the label `version` says which program this is");
 
 /// All metrics.
-pub const ALL: [Metric; 27] = [
+pub const ALL: [Metric; 29] = [
     EVENTS,
+    ALERTS,
+    ALERT_THRESHOLD,
     BATCHES,
     RECEIVED,
     DEAD_LETTERS,

@@ -55,6 +55,7 @@ pub fn encode_score(
         surprisal_sd,
         tail_probability: score.tail_probability,
         alert: score.alert,
+        severity: score.severity,
         step: score.step,
         prediction: finite_prediction(score.prediction),
         explanation: score.explanation.as_deref().map(|explanation| Box::new(finite_explanation(explanation))),
@@ -113,6 +114,9 @@ fn protobuf(model_id: &str, topic: &str, partition: Partition, head: &Head, scor
     if let Some(explanation) = score.explanation.as_deref() {
         message::encode(14, &proto::Explanation::from(explanation), out);
     }
+    if score.severity.to_bits() != 0 {
+        double::encode(15, &score.severity, out);
+    }
 }
 
 /// The JSON form, to be written. A key that is not UTF-8 goes as Base64.
@@ -135,12 +139,18 @@ struct JsonOut<'a> {
     posterior_step: u64,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     alert: bool,
+    #[serde(skip_serializing_if = "is_zero")]
+    severity: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     prediction: Option<PredictionForm>,
     #[serde(skip_serializing_if = "Option::is_none")]
     contributions: Option<Vec<ContributionForm>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nearest: Option<&'a str>,
+}
+
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
 }
 
 fn base64<S: Serializer>(bytes: &Option<&[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -163,6 +173,7 @@ fn json(model_id: &str, topic: &str, partition: Partition, head: &Head, score: &
         tail_probability: score.tail_probability,
         posterior_step: score.step,
         alert: score.alert,
+        severity: score.severity,
         prediction: score.prediction.map(PredictionForm::from),
         contributions: score
             .explanation
@@ -189,6 +200,8 @@ struct JsonIn {
     posterior_step: u64,
     #[serde(default)]
     alert: bool,
+    #[serde(default)]
+    severity: f64,
     prediction: Option<PredictionForm>,
     contributions: Option<Vec<ContributionForm>>,
     nearest: Option<String>,
@@ -214,6 +227,10 @@ pub fn decode_score(bytes: &[u8], format: Format) -> Result<Scored, WireError> {
     }
     if !(0.0..=1.0).contains(&scored.score.tail_probability) {
         return Err(field("tail_probability", format!("found {}, expected 0 to 1", scored.score.tail_probability)));
+    }
+    let severity = scored.score.severity;
+    if !severity.is_finite() || severity < 0.0 {
+        return Err(field("severity", format!("found {severity}, expected a finite number from zero up")));
     }
     Ok(scored)
 }
@@ -245,6 +262,7 @@ fn from_json(bytes: &[u8]) -> Result<Scored, WireError> {
             surprisal_sd: form.surprisal_sd,
             tail_probability: form.tail_probability,
             alert: form.alert,
+            severity: form.severity,
             step: form.posterior_step,
             prediction: form.prediction.map(Into::into),
             explanation: form.contributions.map(|contributions| {
@@ -268,6 +286,7 @@ fn from_protobuf(score: proto::Score) -> Scored {
             surprisal_sd: score.surprisal_sd,
             tail_probability: score.tail_probability,
             alert: score.alert,
+            severity: score.severity,
             step: score.posterior_step,
             prediction: score.prediction.map(Into::into),
             explanation: score.explanation.map(|explanation| Box::new(explanation.into())),
@@ -314,8 +333,9 @@ mod tests {
                     probability: 1.0 / 3.0,
                 });
                 let explanation = [None, Some(Box::default()), Some(Box::new(explanation(surprisal)))][index % 3].clone();
-                let alert = index % 3 == 2;
-                cases.push((head, Score { surprisal, surprisal_sd, tail_probability, alert, step, prediction, explanation }));
+                let (alert, severity) = (index % 3 == 2, [0.0, 1.0 / 3.0, f64::MAX][index % 3]);
+                let score = Score { surprisal, surprisal_sd, tail_probability, alert, severity, step, prediction, explanation };
+                cases.push((head, score));
             }
         }
         cases
@@ -353,6 +373,7 @@ mod tests {
                     posterior_step: score.step,
                     surprisal_sd: score.surprisal_sd,
                     alert: score.alert,
+                    severity: score.severity,
                     prediction: score.prediction.map(Into::into),
                     explanation: score.explanation.as_deref().map(Into::into),
                 };

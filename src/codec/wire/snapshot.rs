@@ -126,7 +126,7 @@ pub fn encode_snapshot<E: Evidence>(
         created_ms: header.created_ms,
         evidence: site.evidence.tensors().iter().map(tensor_out).collect(),
         columns: columns.iter().map(summary_out).collect(),
-        calibrator: Some(proto::Calibrator { means, weights, min, max }),
+        calibrator: Some(proto::Calibrator { means, weights, min, max, withheld: site.calibrator.withheld() }),
         begun_at: site.begun_at.0,
         refused: site.refused,
         forgotten: site.forgotten.iter().map(forgotten_out).collect(),
@@ -167,10 +167,11 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Snapshot, WireError> {
         tensors,
         columns: snapshot.columns.into_iter().map(summary_in).collect::<Result<_, _>>()?,
         calibrator: Calibrator::from_centroids(&calibrator.means, &calibrator.weights, (calibrator.min, calibrator.max))
+            .and_then(|sketch| sketch.with_withheld(calibrator.withheld))
             .ok_or_else(|| {
                 field(
                     "calibrator",
-                    "expected finite means in ascending order within its range, each with a positive weight".into(),
+                    "expected finite means in ascending order within its range, each with a positive weight, and none below 0 withheld".into(),
                 )
             })?,
         trail,

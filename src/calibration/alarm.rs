@@ -1,0 +1,177 @@
+//! The alarm of one partition: follows its events one by one, and says which of them people are to be told of.
+
+use super::budget::{Budget, Governor, Incident, Pace, Rareness};
+use super::incidents::Incidents;
+use super::rarity::{self, LARGEST, Rarity};
+use crate::checkpoint::{CheckpointError, Reader, Tensor};
+
+/// Events that must have been seen before any alert, and windows.
+const COLD_EVENTS: f64 = 100.0;
+const COLD_WINDOWS: f64 = 10.0;
+/// Levels that the experience of others is worth to a partition that begins.
+const INHERITED: f64 = 1000.0;
+/// Standard deviations of what the model doesn't know by which an event must be more surprising than usual.
+const CERTAIN: f64 = 2.0;
+/// Events for which the expected number of events as rare as the last is set at one event's probability.
+const PENALTY_EVENTS: f64 = 1000.0;
+
+/// What people want to be told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Alerts {
+    /// How much of it.
+    pub budget: Budget,
+    /// Events over which surprise is averaged: 1 where each event is for itself, more where they follow one another in time.
+    pub window: f64,
+    /// Events after which what was seen weighs half.
+    pub memory: f64,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self { budget: Budget::default(), window: 1.0, memory: 4000.0 }
+    }
+}
+
+/// An event, as far as the alarm is concerned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Observation {
+    /// How extreme it is, in nats. What isn't a number is as extreme as can be.
+    pub extremity: f64,
+    /// Standard deviation of its surprisal under the posterior, in nats.
+    pub sd: f64,
+    /// When it was, in milliseconds since 1970.
+    pub time_ms: Option<i64>,
+    /// This partition's share of a budget by time.
+    pub share: f64,
+}
+
+/// What the alarm says of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Verdict {
+    /// Decades by which it is rarer than any that was to be expected so far, less what incidents as severe there have been. 0 for an event that neither opens an incident nor makes it worse.
+    pub severity: f64,
+    /// Whether people are to be told.
+    pub alert: bool,
+}
+
+/// A fold over the events of one partition: surprise averaged over a window, how rare that is, and which incidents alert.
+///
+/// With S the average, p its tail probability and t the number of events so far, the evidence of an event is
+/// `max(0, −log10 p − log10(t / 1000))`. There is no alert before 100 events and ten windows have been seen, by this partition or by those
+/// whose experience it began with; nor for an event of which the model knows so little that its surprise is within two of its standard
+/// deviations of what is usual.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Alarm {
+    events: u64,
+    /// Averages over the window: of the extremity, and of its standard deviation.
+    level: f64,
+    doubt: f64,
+    /// Mean level, of what was not rare.
+    usual: f64,
+    rarity: Rarity,
+    incidents: Incidents,
+    governor: Governor,
+}
+
+impl Alarm {
+    /// Events that it has followed.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Begins with what `others` have seen, if it has seen nothing itself: what is rare among all is rare here, until it is known better.
+    pub fn inherit(&mut self, others: &[&Self]) {
+        if self.events > 0 || others.is_empty() {
+            return;
+        }
+        let mean = |of: fn(&Self) -> f64| others.iter().map(|other| of(other)).sum::<f64>() / others.len() as f64;
+        self.rarity = Rarity::pooled(others.iter().map(|other| &other.rarity), INHERITED);
+        self.usual = mean(|other| other.usual);
+        self.governor.correction = mean(|other| other.governor.correction);
+    }
+
+    /// Decades of `−log10 p` from which an incident alerts, with this share of the budget.
+    pub fn threshold(&self, alerts: &Alerts, share: f64) -> f64 {
+        self.governor.threshold(alerts.budget, share, alerts.window)
+    }
+
+    /// Takes the next event in and judges it.
+    pub fn advance(&mut self, alerts: &Alerts, event: Observation) -> Verdict {
+        let bounded = |number: f64| if number.is_nan() { LARGEST } else { number.clamp(-LARGEST, LARGEST) };
+        let (extremity, sd) = (bounded(event.extremity), bounded(event.sd));
+        if self.events == 0 {
+            (self.level, self.doubt) = (extremity, sd);
+        }
+        self.level += (extremity - self.level) / alerts.window;
+        self.doubt += (sd - self.doubt) / alerts.window;
+        self.events += 1;
+        let ready = self.rarity.weight() >= COLD_EVENTS + COLD_WINDOWS * alerts.window;
+        let log10_p = self.rarity.advance(self.level, (-std::f64::consts::LN_2 / alerts.memory).exp());
+        let certain = self.level - self.usual > CERTAIN * self.doubt;
+        self.usual += rarity::weight(log10_p) * (self.level - self.usual) / (self.events as f64).min(alerts.memory);
+        let evidence = (-log10_p - (self.events as f64 / PENALTY_EVENTS).log10()).max(0.0);
+        let rareness = Rareness { decades: -log10_p, ready, certain, time_ms: event.time_ms };
+        Verdict {
+            severity: self.incidents.advance(evidence),
+            alert: self.governor.advance(alerts.budget, event.share, alerts.window, rareness),
+        }
+    }
+
+    /// The alarm as named tensors, all that [`restore`](Self::restore) needs; none before the first event.
+    pub fn tensors(&self) -> Vec<Tensor> {
+        let mut tensors = Vec::new();
+        if self.events == 0 {
+            return tensors;
+        }
+        let Governor { pace: Pace { last_ms, gap_ms, gaps }, correction, alerts, incident } = &self.governor;
+        let Incident { least, calm, events, peak, rested } = incident.unwrap_or_default();
+        let whole =
+            [self.events as i64, last_ms.is_some().into(), last_ms.unwrap_or_default(), incident.is_some().into(), rested.into()];
+        let numbers = [self.level, self.doubt, self.usual, *gap_ms, *gaps, *correction, *alerts, least, calm, events, peak];
+        tensors.push(Tensor::i64("alarm.whole", &[whole.len()], whole.into()));
+        tensors.push(Tensor::f64("alarm.numbers", &[numbers.len()], numbers.into()));
+        self.rarity.tensors(&mut tensors);
+        self.incidents.tensors(&mut tensors);
+        tensors
+    }
+
+    /// The alarm from the tensors that [`tensors`](Self::tensors) gave. Snapshots from before there were alarms have none: then it begins anew.
+    pub fn restore(tensors: &[Tensor]) -> Result<Self, CheckpointError> {
+        if !tensors.iter().any(|tensor| tensor.name.starts_with("alarm.")) {
+            return Ok(Self::default());
+        }
+        let reader = Reader(tensors);
+        let [events, timed, last_ms, open, rested] = *reader.i64("alarm.whole", &[5])? else {
+            unreachable!("the shape was checked")
+        };
+        let numbers = reader.f64("alarm.numbers", &[11])?;
+        let [level, doubt, usual, gap_ms, gaps, correction, alerts, least, calm, lasted, peak] = *numbers else {
+            unreachable!("the shape was checked")
+        };
+        let bad = |name: &str, detail: String| Err(CheckpointError::BadValue { name: name.into(), detail });
+        if events < 1 {
+            return bad("alarm.whole", format!("element 0 is {events}, expected at least 1"));
+        }
+        if let Some(at) = numbers.iter().position(|number| number.abs() > 1e18) {
+            return bad("alarm.numbers", format!("element {at} is {}, expected at most 1e18", numbers[at]));
+        }
+        if gap_ms < 0.0 || gaps < 0.0 || alerts < 0.0 {
+            return bad(
+                "alarm.numbers",
+                format!("a mean gap of {gap_ms} over {gaps} and {alerts} alerts, expected none below 0"),
+            );
+        }
+        let pace = Pace { last_ms: (timed != 0).then_some(last_ms), gap_ms, gaps };
+        let governor = Governor {
+            pace,
+            correction,
+            alerts,
+            incident: (open != 0).then_some(Incident { least, calm, events: lasted, peak, rested: rested != 0 }),
+        };
+        let (rarity, incidents) = (Rarity::restore(reader)?, Incidents::restore(reader)?);
+        Ok(Self { events: events.unsigned_abs(), level, doubt, usual, rarity, incidents, governor })
+    }
+}
+
+#[cfg(test)]
+mod tests;

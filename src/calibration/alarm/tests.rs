@@ -1,0 +1,179 @@
+use super::*;
+use crate::noise::Noise;
+
+/// A stream of one event in five minutes.
+const GAP_MS: i64 = 300_000;
+const DAY: f64 = 288.0;
+
+fn event(at: u32, extremity: f64) -> Observation {
+    Observation { extremity, sd: 0.0, time_ms: Some(i64::from(at) * GAP_MS), share: 1.0 }
+}
+
+/// Where a stream alerts.
+fn alerts(alerts: &Alerts, stream: impl Iterator<Item = f64>) -> Vec<u32> {
+    let mut alarm = Alarm::default();
+    let judged = stream.zip(0..).map(|(extremity, at)| (at, alarm.advance(alerts, event(at, extremity)).alert));
+    judged.filter(|(_, alert)| *alert).map(|(at, _)| at).collect()
+}
+
+/// Exchangeable and autocorrelated extremities, most of them not what they should be, exponential with mean 1.
+fn streams(events: u32) -> [(&'static str, Vec<f64>); 4] {
+    let noise = Noise::new(1);
+    let uniforms: Vec<f64> = (0..events).map(|at| noise.uniform(0, 0, at)).collect();
+    let stream = |of: fn(f64) -> f64| uniforms.iter().map(|uniform| of(*uniform)).collect();
+    let mut level = 1.0;
+    let averaged = uniforms.iter().map(|uniform| {
+        level += (-uniform.ln() - level) / 30.0;
+        level
+    });
+    [
+        ("exponential", stream(|uniform| -uniform.ln())),
+        ("light", stream(|uniform| (-uniform.ln()).powf(0.6))),
+        ("heavy", stream(|uniform| uniform.powf(-1.0 / 3.0))),
+        ("autocorrelated", averaged.collect()),
+    ]
+}
+
+#[test]
+fn a_budget_is_held_whatever_the_stream() {
+    const DAYS: f64 = 400.0;
+    let budgets = [
+        (Budget::PerDay(1.0), DAYS),
+        (Budget::PerDay(3.0), 3.0 * DAYS),
+        (Budget::PerDay(1.0 / 7.0), DAYS / 7.0),
+        (Budget::Rate(1e-3), DAYS * DAY / 1e3),
+    ];
+    for (name, stream) in streams((DAYS * DAY) as u32) {
+        for window in [1.0, 20.0] {
+            for (budget, asked) in budgets {
+                let settings = Alerts { budget, window, ..Alerts::default() };
+                let found = alerts(&settings, stream.iter().copied()).len() as f64;
+                assert!((found / asked - 1.0).abs() < 0.25, "{name}, window {window}, {budget:?}: {found} of {asked}");
+            }
+        }
+    }
+}
+
+#[test]
+fn anomalies_are_found_and_each_is_told_once() {
+    let noise = Noise::new(2);
+    let exponential = |at| -noise.uniform(0, 0, at).ln();
+    for (window, settings) in [1.0, 20.0].map(|window| (window, Alerts { window, ..Alerts::default() })) {
+        // An incident of 100 events every fifty days.
+        let incident = |at: u32| at > 14_000 && at % 14_400 < 100;
+        let found = alerts(&settings, (0..144_000).map(|at| if incident(at) { 15.0 } else { exponential(at) }));
+        let told = |begin: u32| found.iter().filter(|at| (begin..begin + 100).contains(*at)).count();
+        let counts: Vec<usize> = (1..10).map(|number| told(number * 14_400)).collect();
+        // One that comes right after an alert is taken for the same incident.
+        assert!(counts.iter().all(|count| *count <= 1) && counts.iter().sum::<usize>() >= 8, "window {window}: {counts:?}");
+    }
+}
+
+#[test]
+fn a_restart_gives_the_same_bits() {
+    let noise = Noise::new(3);
+    let settings = Alerts { window: 5.0, ..Alerts::default() };
+    let stream = |at: u32| -noise.uniform(0, 0, at).ln() * if at % 3000 < 20 { 8.0 } else { 1.0 };
+    let mut whole = Alarm::default();
+    let mut restarted = Alarm::default();
+    for at in 0..20_000 {
+        if at % 777 == 0 || (6000..6030).contains(&at) {
+            restarted = Alarm::restore(&restarted.tensors()).expect("what was written is read");
+            assert_eq!(restarted, whole, "at {at}");
+        }
+        let (one, other) = (whole.advance(&settings, event(at, stream(at))), restarted.advance(&settings, event(at, stream(at))));
+        assert_eq!((one.severity.to_bits(), one.alert), (other.severity.to_bits(), other.alert));
+    }
+    assert_eq!(Alarm::restore(&[]), Ok(Alarm::default()), "of a snapshot from before there were alarms");
+}
+
+#[test]
+fn wild_clocks_and_gaps_do_not_spend_the_budget() {
+    let noise = Noise::new(4);
+    let settings = Alerts::default();
+    let mut alarm = Alarm::default();
+    let mut found = 0;
+    for at in 0..144_000 {
+        let mut seen = event(at, -noise.uniform(0, 0, at).ln());
+        seen.time_ms = match at % 1000 {
+            17 => Some([i64::MAX, i64::MIN, 0][at as usize / 1000 % 3]),
+            18 => None,
+            // Up to an hour late.
+            _ => seen.time_ms.map(|time| time - (noise.uniform(0, 1, at) * 3_600_000.0) as i64),
+        };
+        found += u32::from(alarm.advance(&settings, seen).alert);
+    }
+    assert!((375..=625).contains(&found), "{found} in five hundred days");
+}
+
+#[test]
+fn what_the_model_does_not_know_is_no_alarm() {
+    let noise = Noise::new(5);
+    let mut alarm = Alarm::default();
+    for at in 0..10_000 {
+        let (extremity, sd) = if at % 500 == 0 { (30.0, 20.0) } else { (-noise.uniform(0, 0, at).ln(), 0.1) };
+        let verdict = alarm.advance(&Alerts::default(), Observation { sd, ..event(at, extremity) });
+        assert!(at % 500 != 0 || !verdict.alert, "at {at}");
+    }
+    let mut sure = alarm.clone();
+    assert!(sure.advance(&Alerts::default(), event(10_000, 30.0)).alert, "the same by a model that is sure");
+}
+
+#[test]
+fn a_partition_begins_with_the_experience_of_others() {
+    let noise = Noise::new(6);
+    let settings = Alerts::default();
+    let mut experienced = Alarm::default();
+    for at in 0..20_000 {
+        experienced.advance(&settings, event(at, -noise.uniform(0, 0, at).ln()));
+    }
+    let first_alert = |mut alarm: Alarm| {
+        let stream = (0..1000).map(|at| if at % 10 == 9 { 25.0 } else { -noise.uniform(0, 1, at).ln() });
+        stream.zip(0..).find_map(|(extremity, at)| alarm.advance(&settings, event(at, extremity)).alert.then_some(at))
+    };
+    let mut heir = Alarm::default();
+    heir.inherit(&[&experienced, &experienced]);
+    assert_eq!(first_alert(heir), Some(9));
+    assert!(first_alert(Alarm::default()).is_none_or(|at| at > 100), "by itself it would not know yet");
+}
+
+#[test]
+fn extremities_of_any_size_leave_a_state_that_is_finite() {
+    let mut alarm = Alarm::default();
+    let wild = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, -1e300, 0.0, -0.0, f64::MIN_POSITIVE, 103.0, -26.0];
+    for at in 0..5_000 {
+        let seen = Observation { sd: wild[at as usize % 7], ..event(at, wild[at as usize % wild.len()]) };
+        let verdict = alarm.advance(&Alerts::default(), seen);
+        assert!(verdict.severity.is_finite() && verdict.severity >= 0.0);
+    }
+    assert_eq!(Alarm::restore(&alarm.tensors()), Ok(alarm), "numbers that are not finite are refused");
+}
+
+/// Times and severities by `golden.py`, another implementation.
+const GOLDEN: &str = include_str!("golden.txt");
+
+#[test]
+fn severity_is_that_of_another_implementation() {
+    let settings = Alerts { window: 20.0, ..Alerts::default() };
+    let mut alarm = Alarm::default();
+    let mut state = 1_u64;
+    let mut found = Vec::new();
+    for at in 0..6000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let uniform = ((state >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+        let extremity = -uniform.ln() * if at % 700 > 680 { 6.0 } else { 1.0 };
+        let severity = alarm.advance(&settings, event(at, extremity)).severity;
+        if severity > 0.0 {
+            found.push((at, severity));
+        }
+    }
+    let expected: Vec<(u32, f64)> = GOLDEN
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(at, severity)| (at.parse().unwrap(), severity.parse().unwrap()))
+        .collect();
+    assert_eq!(found.len(), expected.len());
+    for ((at, severity), (expected_at, expected)) in found.iter().zip(&expected) {
+        assert!(at == expected_at && (severity - expected).abs() < 1e-9, "{at} {severity}, expected {expected_at} {expected}");
+    }
+}

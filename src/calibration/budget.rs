@@ -1,0 +1,169 @@
+//! The budget of alerts, and the threshold that keeps to it whatever the probabilities are worth.
+
+/// Milliseconds of a day.
+const DAY_MS: f64 = 86_400_000.0;
+/// Decades by which an alert raises the threshold, and by which the time for one more lowers it again.
+const GAIN: f64 = 0.3;
+/// How many times as far it goes before the first alert. After n of them it is `1 + 2 / (1 + n)`.
+const FIRST: f64 = 3.0;
+/// The threshold, in decades, is never below this: an event as every second one is nothing to tell.
+const LEAST: f64 = 0.3;
+/// Decades that the threshold is never above.
+const MOST: f64 = 300.0;
+/// Decades below which it is calm, and half the threshold where that is more.
+const CALM: f64 = 0.7;
+/// Share of the mean distance between two alerts for which it must have been calm before the next incident can begin, and events at most.
+const CALM_SHARE: f64 = 0.1;
+const CALM_EVENTS: f64 = 50.0;
+/// How many times as rare an event must be, in decades, to be told of though an incident that has been calm meanwhile is not over.
+const WORSE: f64 = 1.5;
+/// Mean distances between two alerts after which an incident that still lasts is told again.
+const LASTING: f64 = 2.0;
+/// Mean gaps between two events that a gap may be long, and events that the mean is taken over.
+const LONGEST_GAP: f64 = 1000.0;
+const GAPS: f64 = 4096.0;
+
+/// How many alerts people are willing to look at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Budget {
+    /// So many a day of the events' own time, all partitions together.
+    PerDay(f64),
+    /// This share of all events.
+    Rate(f64),
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::PerDay(1.0)
+    }
+}
+
+/// How fast the events' own time goes by.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Pace {
+    /// When the last event was, in milliseconds since 1970.
+    pub(super) last_ms: Option<i64>,
+    /// Mean gap between two events in milliseconds, and how many gaps it is of.
+    pub(super) gap_ms: f64,
+    pub(super) gaps: f64,
+}
+
+impl Pace {
+    /// Milliseconds since the last event, below zero where it was later. A wild clock moves them by no more than a thousand mean gaps, and
+    /// gives them back with the next event.
+    fn elapsed_ms(&mut self, time_ms: Option<i64>) -> f64 {
+        let (Some(time), before) = (time_ms, self.last_ms) else { return 0.0 };
+        self.last_ms = Some(time);
+        let Some(before) = before else { return 0.0 };
+        let gap = time as f64 - before as f64;
+        let longest = if self.gaps > 0.0 { LONGEST_GAP * (self.gap_ms + 1.0) } else { DAY_MS };
+        self.gaps = (self.gaps + 1.0).min(GAPS);
+        self.gap_ms += (gap.abs().min(longest) - self.gap_ms) / self.gaps;
+        gap.clamp(-longest, longest)
+    }
+}
+
+impl Budget {
+    /// Alerts that `elapsed_ms` and an event allow, of which this partition gets `share`.
+    fn allows(self, elapsed_ms: f64, share: f64) -> f64 {
+        match self {
+            Self::PerDay(alerts) => (alerts * share * elapsed_ms / DAY_MS).clamp(-1.0, 1.0),
+            Self::Rate(rate) => rate,
+        }
+    }
+}
+
+/// An alert, and what belongs to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Incident {
+    /// The correction may not fall below this while it lasts.
+    pub(super) least: f64,
+    /// Events in a row, up to now, for which it has been calm.
+    pub(super) calm: f64,
+    /// Events since it began.
+    pub(super) events: f64,
+    /// The most decades, and whether it has been calm since the alert.
+    pub(super) peak: f64,
+    pub(super) rested: bool,
+}
+
+/// Decides which incidents alert.
+///
+/// The threshold on `−log10 p` is what the model says it should be, `−log10(alerts allowed an event · events of an excursion)`, and a
+/// correction by experience:
+///
+/// ```text
+/// correction ← correction − g · allowance(event) + g · [alert],   g = 0.3 (1 + 2 / (1 + alerts so far))
+/// ```
+///
+/// So the sum of alerts differs from the sum of allowances by no more than the threshold has moved, over 0.3, whatever the stream: integral
+/// control, as of Gibbs & Candès (2021). An incident lasts until it has been calm for a while, or for so long that it is time to tell
+/// of it again; one that is much worse need not wait. It pays for one alert only: while it lasts, the threshold doesn't fall below where it began.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Governor {
+    pub(super) pace: Pace,
+    /// Decades on top of the model's threshold.
+    pub(super) correction: f64,
+    /// Alerts so far.
+    pub(super) alerts: f64,
+    pub(super) incident: Option<Incident>,
+}
+
+/// What the governor is told of an event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rareness {
+    /// `−log10 p`.
+    pub(super) decades: f64,
+    /// Whether enough was seen to decide anything.
+    pub(super) ready: bool,
+    /// Whether the model knows enough to call this event rare.
+    pub(super) certain: bool,
+    /// When it was, in milliseconds since 1970.
+    pub(super) time_ms: Option<i64>,
+}
+
+impl Governor {
+    /// Decades from which an incident alerts. `excursion` is how many events in a row are rare if one is.
+    pub(super) fn threshold(&self, budget: Budget, share: f64, excursion: f64) -> f64 {
+        (self.expected(budget, share, excursion) + self.correction).clamp(LEAST, MOST)
+    }
+
+    /// Decades that are exceeded as often as the budget allows, if probabilities are right.
+    fn expected(&self, budget: Budget, share: f64, excursion: f64) -> f64 {
+        let allowed = budget.allows(self.pace.gap_ms, share) * excursion;
+        if allowed > 0.0 { -allowed.min(0.5).log10() } else { MOST }
+    }
+
+    /// Whether this event is to alert.
+    pub(super) fn advance(&mut self, budget: Budget, share: f64, excursion: f64, event: Rareness) -> bool {
+        let elapsed_ms = self.pace.elapsed_ms(event.time_ms);
+        if !event.ready {
+            return false;
+        }
+        let expected = self.expected(budget, share, excursion);
+        let least = self.incident.map_or(f64::NEG_INFINITY, |incident| incident.least);
+        let gain = GAIN * (1.0 + (FIRST - 1.0) / (1.0 + self.alerts));
+        let correction = (self.correction - gain * budget.allows(elapsed_ms, share)).max(least);
+        // No debts are run up where the threshold is as low or high as it can be.
+        self.correction = correction.clamp(LEAST - expected, MOST - expected);
+        let threshold = expected + self.correction;
+        let mut alert = event.certain && event.decades > threshold;
+        if let Some(mut incident) = self.incident {
+            let allowed = budget.allows(self.pace.gap_ms, share);
+            incident.events += 1.0;
+            incident.calm = if event.decades < (0.5 * threshold).max(CALM) { incident.calm + 1.0 } else { 0.0 };
+            let over =
+                incident.calm >= CALM_EVENTS || incident.calm * allowed >= CALM_SHARE || incident.events * allowed >= LASTING;
+            incident.rested |= incident.calm > 0.0;
+            alert &= incident.rested && event.decades > WORSE * incident.peak;
+            incident.peak = incident.peak.max(event.decades);
+            self.incident = (!over).then_some(incident);
+        }
+        if alert {
+            self.incident = Some(Incident { least: self.correction, peak: event.decades, ..Incident::default() });
+            self.correction += gain;
+            self.alerts += 1.0;
+        }
+        alert
+    }
+}
