@@ -5,6 +5,7 @@
 
 mod columns;
 mod error;
+mod forecast;
 mod kafka;
 mod model;
 mod properties;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use crate::features::Schema;
 
 pub use error::ConfigError;
+pub use forecast::ForecastConfig;
 pub use kafka::{DeletedEvents, KafkaConfig, ScoresFormat, Start};
 pub use model::{
     Covariance, LearningKind, MixtureConfig, ModelConfig, ModelKind, NetworkConfig, NoiseKind, RegressionConfig, VaeConfig,

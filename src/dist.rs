@@ -19,6 +19,7 @@ pub mod normal_wishart;
 pub mod poisson;
 pub mod solve;
 pub mod special;
+pub mod student;
 pub mod triangle;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::cli::BacktestArgs;
 use crate::config::{Config, ModelConfig};
 use crate::engine::{Engine, Learning, Refused, Score};
 use crate::features::Schema;
-use crate::models::{AnyModel, Model};
+use crate::models::{AnyModel, Model, Prediction};
 use crate::record::{Offset, Partition};
 use crate::stream::file::{FileEvents, infer_schema};
 
@@ -116,13 +116,16 @@ struct Scores<'a> {
 impl<'a> Scores<'a> {
     fn create(path: &'a Path) -> Result<Self, AppError> {
         let mut out = BufWriter::new(File::create(path).map_err(AppError::file(path))?);
-        writeln!(out, "row,surprisal,surprisal_sd,probability").map_err(AppError::file(path))?;
+        writeln!(out, "row,surprisal,surprisal_sd,probability,expected,lower,upper,pit").map_err(AppError::file(path))?;
         Ok(Self { path, out })
     }
 
     fn write(&mut self, row: Offset, score: &Score) -> Result<(), AppError> {
-        writeln!(self.out, "{row},{},{},{}", score.surprisal, score.surprisal_sd, score.tail_probability)
-            .map_err(AppError::file(self.path))
+        let Score { surprisal, surprisal_sd, tail_probability, .. } = score;
+        let expected = score.prediction.map_or(",,,".to_owned(), |Prediction { expected, lower, upper, probability }| {
+            format!("{expected},{lower},{upper},{probability}")
+        });
+        writeln!(self.out, "{row},{surprisal},{surprisal_sd},{tail_probability},{expected}").map_err(AppError::file(self.path))
     }
 
     fn finish(mut self) -> Result<(), AppError> {
