@@ -70,7 +70,7 @@ class History:
             return weights.sum(), mean, np.average((values - mean) ** 2, weights=weights)
 
         _, all_mean, all_variance = moments(0, 0)
-        least = all_variance + 1e-6 * (all_mean**2 + 1e-12)
+        least = all_variance + 1e-6 * all_mean**2 + 1e-200
         mean, variance, members = all_mean, least, []
         bins = place(time)
         weights = softmax(averaged(self.context_densities, 3)[: len(bins)])
@@ -79,7 +79,7 @@ class History:
             count = PARENT[level] + weight
             mean = (PARENT[level] * mean + weight * own_mean) / count
             variance = (PARENT[level] * variance + weight * own_variance) / count
-            scale = np.sqrt((variance + 1e-9 * least + 1e-300) * (1 + 1 / count))
+            scale = np.sqrt((variance + 1e-9 * least + 1e-200) * (1 + 1 / count))
             members.append((weights[level], max(count, 2), mean, scale, 1 / count))
         return members
 

@@ -22,6 +22,9 @@ const HALF_LIFE: f64 = 16_000.0;
 /// Visits that the level above is worth.
 const PARENT: [f64; LEVELS] = [1.0, 4.0, 4.0];
 
+/// The least variance: its root is still far above the smallest number.
+const FLOOR: f64 = 1e-200;
+
 const HOUR_MS: i64 = 3_600_000;
 
 /// What has been seen in one bin.
@@ -70,7 +73,7 @@ impl Context {
         let (places, levels) = places(time_ms);
         let weights = self.average.weights(levels);
         let Bin { mean: all, variance, .. } = self.whole();
-        let least = variance + 1e-6 * (all * all + 1e-12);
+        let least = variance + 1e-6 * all * all + FLOOR;
         let (mut mean, mut spread) = (all, least);
         let mut members = Vec::with_capacity(levels);
         for level in 0..levels {
@@ -80,7 +83,7 @@ impl Context {
             mean += share * (bin.mean - mean);
             spread += share * (bin.variance - spread);
             let leverage = 1.0 / count;
-            let scale = ((spread + 1e-9 * least + 1e-300) * (1.0 + leverage)).sqrt();
+            let scale = ((spread + 1e-9 * least + FLOOR) * (1.0 + leverage)).sqrt();
             members.push(Member { weight: weights[level], student: Student::new(count.max(2.0), mean, scale), leverage });
         }
         members
