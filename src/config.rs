@@ -6,6 +6,7 @@
 mod alerts;
 mod columns;
 mod error;
+mod forecast;
 mod kafka;
 mod model;
 mod properties;
@@ -24,6 +25,7 @@ use crate::engine::Setup;
 use crate::features::Schema;
 
 pub use error::ConfigError;
+pub use forecast::ForecastConfig;
 pub use kafka::{DeletedEvents, KafkaConfig, ScoresFormat, Start};
 pub use model::{
     Covariance, ExplainKind, LearningKind, MixtureConfig, ModelConfig, ModelKind, NetworkConfig, NoiseKind, RegressionConfig,

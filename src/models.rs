@@ -5,6 +5,7 @@
 
 mod account;
 pub mod any;
+pub mod forecast;
 mod inputs;
 pub mod mean_field;
 pub mod mixture;

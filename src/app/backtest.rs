@@ -14,7 +14,7 @@ use crate::cli::BacktestArgs;
 use crate::config::{Config, ModelConfig};
 use crate::engine::{Engine, Explain, Refused, Score, Setup};
 use crate::features::{RowsView, Schema};
-use crate::models::{AnyModel, Explanation, Model};
+use crate::models::{AnyModel, Explanation, Model, Prediction};
 use crate::record::{Head, Offset, Partition};
 use crate::stream::file::{FileEvents, infer_schema};
 
@@ -154,14 +154,18 @@ impl<'a> Scores<'a> {
     fn create(path: &'a Path, explained: bool) -> Result<Self, AppError> {
         let mut out = BufWriter::new(File::create(path).map_err(AppError::file(path))?);
         let more = if explained { ",explanation" } else { "" };
-        writeln!(out, "row,surprisal,surprisal_sd,probability,severity,alert{more}").map_err(AppError::file(path))?;
+        let header = "row,surprisal,surprisal_sd,probability,severity,alert,expected,lower,upper,pit";
+        writeln!(out, "{header}{more}").map_err(AppError::file(path))?;
         Ok(Self { path, out, explained })
     }
 
     fn write(&mut self, row: Offset, score: &Score) -> Result<(), AppError> {
-        let Score { surprisal, surprisal_sd, tail_probability, severity, alert, explanation, .. } = score;
+        let Score { surprisal, surprisal_sd, tail_probability, severity, alert, prediction, explanation, .. } = score;
         let alert = u8::from(*alert);
-        let mut line = format!("{row},{surprisal},{surprisal_sd},{tail_probability},{severity},{alert}");
+        let expected = prediction.map_or(",,,".to_owned(), |Prediction { expected, lower, upper, probability }| {
+            format!("{expected},{lower},{upper},{probability}")
+        });
+        let mut line = format!("{row},{surprisal},{surprisal_sd},{tail_probability},{severity},{alert},{expected}");
         if self.explained {
             line += &format!(",\"{}\"", explanation.as_deref().map_or_else(String::new, named).replace('"', "\"\""));
         }

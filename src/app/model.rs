@@ -4,6 +4,7 @@ use super::AppError;
 use crate::config::{self, ModelConfig, ModelKind};
 use crate::features::{Schema, Task};
 use crate::inference::optimiser::Optimiser;
+use crate::models::forecast::{ForecastConfig, Forecasts};
 use crate::models::mixture::{self, Mixture};
 use crate::models::neural_network::{self, Network};
 use crate::models::regression::{
@@ -16,6 +17,7 @@ use crate::models::{AnyModel, Model};
 pub fn model(schema: &Schema, config: &ModelConfig) -> Result<AnyModel, AppError> {
     match config.kind {
         ModelKind::Mixture => mixture(schema, config).map(AnyModel::new),
+        ModelKind::Forecast => forecast(schema, config).map(AnyModel::new),
         ModelKind::LinearRegression => regression(schema, config, LinearRegression::new),
         ModelKind::LogisticRegression => regression(schema, config, LogisticRegression::new),
         ModelKind::PoissonRegression => regression(schema, config, PoissonRegression::new),
@@ -44,6 +46,11 @@ fn mixture(schema: &Schema, config: &ModelConfig) -> Result<Mixture, AppError> {
         Some(device) => mixture.on(device),
         None => mixture,
     })
+}
+
+fn forecast(schema: &Schema, config: &ModelConfig) -> Result<Forecasts, AppError> {
+    let config::ForecastConfig { key, max_keys } = config.forecast.clone();
+    Forecasts::new(schema, task(schema, config)?.target, &ForecastConfig { key, max_keys }).map_err(AppError::model)
 }
 
 fn network(schema: &Schema, config: &ModelConfig) -> Result<Network, AppError> {

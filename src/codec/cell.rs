@@ -27,7 +27,7 @@ pub(crate) enum Scalar<'a> {
 pub(crate) enum Cell {
     /// The cell's value.
     Value(f64),
-    /// A timestamp in milliseconds since 1970, which is no evidence and leaves its cell missing.
+    /// A timestamp in milliseconds since 1970: what the cell holds, and when the event happened.
     Time(i64),
 }
 

@@ -246,6 +246,7 @@ impl Fill<'_> {
                 return Ok(());
             }
             Some((column, Ok(Cell::Time(milliseconds)))) => {
+                self.cells[column] = milliseconds as f64;
                 if self.timestamp == Some(column) {
                     self.timestamp_ms = Some(milliseconds);
                 }

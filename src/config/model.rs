@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::error::{Fault, Source};
+use super::forecast::{self, ForecastConfig};
 use super::values;
 use crate::device::Device;
 use crate::engine::{Explain, Learning, Setup};
@@ -43,10 +44,12 @@ pub struct ModelConfig {
     pub device: Device,
     /// Of which events the score comes with an account of the fields that made it. Default: `alerts`.
     pub explain: ExplainKind,
-    /// The column that a regression or a network predicts from the others. Default: none.
+    /// The column that a regression or a network predicts from the others, and a forecast from its own past. Default: none.
     pub target: Option<String>,
     /// The columns that it is predicted from. Default: all others.
     pub inputs: Option<Vec<String>>,
+    /// `[model.forecast]`.
+    pub forecast: ForecastConfig,
     /// `[model.mixture]`.
     pub mixture: MixtureConfig,
     /// `[model.regression]`.
@@ -74,6 +77,7 @@ impl Default for ModelConfig {
             explain: ExplainKind::default(),
             target: None,
             inputs: None,
+            forecast: ForecastConfig::default(),
             mixture: MixtureConfig::default(),
             regression: RegressionConfig::default(),
             neural_network: NetworkConfig::default(),
@@ -85,6 +89,9 @@ impl Default for ModelConfig {
 impl ModelConfig {
     /// How the engine learns.
     pub fn learning(&self) -> Learning {
+        if self.kind == ModelKind::Forecast {
+            return Learning { rule: Rule::default(), max_block: 1 };
+        }
         let population = match self.learning {
             LearningKind::Streaming => None,
             LearningKind::Population => Some(Population { events: self.population_events, exponent: self.population_exponent }),
@@ -162,6 +169,9 @@ impl ModelConfig {
                 return fault("inputs", format!("{name:?} is both target and input"), "remove it from `inputs`");
             }
         }
+        if self.kind == ModelKind::Forecast {
+            return forecast::complete(self, schema, source);
+        }
         match self.task(schema) {
             Some(Task { inputs, .. }) if inputs.iter().all(|cell| schema.columns()[*cell].kind == Kind::Timestamp) => {
                 fault("inputs", format!("nothing to predict {target:?} from"), "add a column of another kind than \"timestamp\"")
@@ -202,6 +212,8 @@ pub enum ModelKind {
     /// A Dirichlet-process mixture over columns of all kinds.
     #[default]
     Mixture,
+    /// A number from its own past and the time of the week.
+    Forecast,
     /// A number from the other columns, exactly.
     LinearRegression,
     /// A boolean from the other columns.
@@ -221,6 +233,7 @@ impl ModelKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Mixture => "mixture",
+            Self::Forecast => "forecast",
             Self::LinearRegression => "linear regression",
             Self::LogisticRegression => "logistic regression",
             Self::PoissonRegression => "Poisson regression",
@@ -230,7 +243,7 @@ impl ModelKind {
         }
     }
 
-    /// Whether it predicts one column from others.
+    /// Whether it predicts one column.
     pub fn predicts(self) -> bool {
         !matches!(self, Self::Mixture | Self::Vae)
     }
@@ -239,6 +252,7 @@ impl ModelKind {
     fn targets(self, kind: Kind) -> bool {
         match self {
             Self::Mixture | Self::Vae => false,
+            Self::Forecast => matches!(kind, Kind::Number | Kind::Count | Kind::Boolean),
             Self::LinearRegression => kind == Kind::Number,
             Self::LogisticRegression => kind == Kind::Boolean,
             Self::PoissonRegression => kind == Kind::Count,
@@ -251,6 +265,7 @@ impl ModelKind {
     fn wants(self) -> &'static str {
         match self {
             Self::Mixture | Self::Vae => "it has no target",
+            Self::Forecast => "choose a column of kind \"number\", \"count\" or \"boolean\"",
             Self::LinearRegression => "choose a column of kind \"number\"",
             Self::LogisticRegression => "choose a column of kind \"boolean\"",
             Self::PoissonRegression => "choose a column of kind \"count\"",

@@ -61,7 +61,7 @@ fn the_example_loads_and_its_commented_keys_are_the_defaults() {
         .map(|line| line.strip_prefix('#').filter(|rest| rest.starts_with(|first: char| first.is_alphabetic())).unwrap_or(line))
         .collect();
     let shown = uncommented.iter().zip(EXAMPLE.lines()).filter(|(after, before)| **after != *before).count();
-    assert_eq!(shown, 51, "commented keys in the example");
+    assert_eq!(shown, 52, "commented keys in the example");
     assert_eq!(parsed(&lines(&uncommented)), written);
 }
 
@@ -86,6 +86,7 @@ fn the_documentation_lists_every_key_that_is_known_and_no_other() {
     let mut known = BTreeSet::new();
     let tables = [
         ("[model]", "model"),
+        ("[model.forecast]", "model.forecast"),
         ("[model.mixture]", "model.mixture"),
         ("[model.regression]", "model.regression"),
         ("[model.neural_network]", "model.neural_network"),
@@ -126,8 +127,8 @@ fn documented_defaults_are_the_real_ones() {
     }
     assert_eq!(
         checked,
-        documented().len() - 7,
-        "all but name, path, kind, instance, target, inputs and rate have a default that can be written"
+        documented().len() - 8,
+        "all but name, path, kind, instance, target, inputs, rate and key have a default that can be written"
     );
 }
 
@@ -136,7 +137,7 @@ fn every_key_changes_what_it_names() {
     let text = "[model]\nid = \"pay\"\nhalf_life_events = 5e4\nhalf_life_time = \"1.5h\"\nlearning = \"population\"\n\
                 population_events = 1e6\npopulation_exponent = 0.75\nmax_block = 8\nrobust = false\ndevice = \"cuda:1\"\nexplain = \"always\"\n\
                 kind = \"neural_network\"\ntarget = \"x.y\"\ninputs = [\"z\"]\n\
-                [model.regression]\nprior_scale = 1.5\ninner_steps = 7\n[model.neural_network]\nhidden = [7]\nsamples = 5\nnoise = \"varying\"\nprior_scale = 0.5\n[model.vae]\nlatent = 3\nhidden = [9, 8]\nsamples = 4\ninner_steps = 2\nlearning_rate = 0.01\n[model.mixture]\ncomponents = 3\ncovariance = \"full\"\nconcentration = 2\n\
+                [model.regression]\nprior_scale = 1.5\ninner_steps = 7\n[model.neural_network]\nhidden = [7]\nsamples = 5\nnoise = \"varying\"\nprior_scale = 0.5\n[model.forecast]\nkey = \"x.y\"\nmax_keys = 11\n[model.vae]\nlatent = 3\nhidden = [9, 8]\nsamples = 4\ninner_steps = 2\nlearning_rate = 0.01\n[model.mixture]\ncomponents = 3\ncovariance = \"full\"\nconcentration = 2\n\
                 [[columns]]\nname = \"x.y\"\npath = [\"x.y\"]\nkind = \"category\"\ncapacity = 5\n\
                 [[columns]]\nname = \"z\"\nkind = \"number\"\n\
                 [alerts]\nrate = 1e-3\nwindow = 20\n\
@@ -158,6 +159,7 @@ fn every_key_changes_what_it_names() {
         population_exponent: 0.75,
         target: Some("x.y".into()),
         inputs: Some(vec!["z".into()]),
+        forecast: ForecastConfig { key: Some("x.y".into()), max_keys: 11 },
         regression: RegressionConfig { prior_scale: 1.5, inner_steps: 7 },
         neural_network: NetworkConfig { hidden: vec![7], samples: 5, noise: NoiseKind::Varying, prior_scale: 0.5 },
         vae: VaeConfig { latent: 3, hidden: vec![9, 8], samples: 4, inner_steps: 2, learning_rate: 0.01 },

@@ -272,8 +272,12 @@ impl Table {
                 let scalar = scalar(column.kind, text);
                 match cell(column.kind, scalar, texts).map_err(|misfit| misfit.fault(&column.name, Scalar::Text(text)))? {
                     Cell::Value(value) => cells[index] = value,
-                    Cell::Time(milliseconds) if self.timestamp == Some(index) => decoded.timestamp_ms = Some(milliseconds),
-                    Cell::Time(_) => {}
+                    Cell::Time(milliseconds) => {
+                        cells[index] = milliseconds as f64;
+                        if self.timestamp == Some(index) {
+                            decoded.timestamp_ms = Some(milliseconds);
+                        }
+                    }
                 }
             }
             label.push_str(self.label.map_or(Ok(""), |place| utf8(&self.record[place], "label"))?);

@@ -57,18 +57,19 @@ fn the_demo_and_the_backtest_agree_on_every_row() {
 
     let csv = fs::read_to_string(&csv).unwrap();
     let mut lines = csv.lines();
-    assert_eq!(lines.next(), Some("row,surprisal,surprisal_sd,probability,severity,alert"));
+    assert_eq!(lines.next(), Some("row,surprisal,surprisal_sd,probability,severity,alert,expected,lower,upper,pit,explanation"));
     let scores = scores(brokers, &format!("surprisal-demo-{}.scores", processes[1].id()), Format::Json);
     assert_eq!(scores.len(), ROWS);
     let mut rows = 0;
     for (line, ((_, offset), scored)) in lines.zip(&scores) {
-        let cells: Vec<f64> = line.split(',').map(|cell| cell.parse().unwrap()).collect();
-        let [row, surprisal, surprisal_sd, probability] = cells[..] else { panic!("{line}") };
+        let cells: Vec<f64> = line.split(',').take(6).map(|cell| cell.parse().unwrap()).collect();
+        let [row, surprisal, surprisal_sd, probability, severity, alert] = cells[..] else { panic!("{line}") };
         assert_eq!((row, *offset), (rows as f64, rows));
         let score = &scored.score;
         assert!((surprisal - score.surprisal).abs() <= 1e-12 * surprisal.abs().max(1.0), "row {row}: {surprisal}, {score:?}");
         assert!((probability - score.tail_probability).abs() <= 1e-12, "row {row}: {probability}, {score:?}");
         assert!((surprisal_sd - score.surprisal_sd).abs() <= 1e-12, "row {row}: {surprisal_sd}, {score:?}");
+        assert_eq!((severity, alert), (score.severity, f64::from(u8::from(score.alert))), "row {row}");
         assert!(probability > 0.0 && probability <= 1.0, "row {row}");
         rows += 1;
     }

@@ -26,10 +26,10 @@ pub struct Drawn {
 
 /// What is known of an event, as the page takes it.
 fn observation(row: &ScoredRow<'_>) -> Observation {
-    let Score { surprisal, tail_probability, prediction, .. } = *row.score;
+    let Score { surprisal, tail_probability, prediction, alert, .. } = *row.score;
     Observation {
         time_ms: row.head.timestamp_ms,
-        alert: tail_probability <= ALERT_RATE,
+        alert,
         label: row.label,
         prediction,
         ..Observation::new(row.head.offset.0, surprisal, tail_probability)

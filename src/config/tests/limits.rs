@@ -3,8 +3,9 @@
 use super::*;
 
 /// Table, key, the least and the greatest value.
-const RANGES: [(&str, &str, i64, i64); 18] = [
+const RANGES: [(&str, &str, i64, i64); 19] = [
     ("model", "max_block", 1, 65_536),
+    ("model.forecast", "max_keys", 1, 50_000),
     ("model.mixture", "components", 1, 1024),
     ("model.neural_network", "samples", 1, 1024),
     ("model.vae", "latent", 1, 1024),
