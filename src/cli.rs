@@ -352,7 +352,7 @@ mod tests {
             }
             assert!(command.get_about().is_some() && help.contains("Example"), "{}", command.get_name());
         }
-        assert_eq!(examples, 15);
+        assert_eq!(examples, 17);
     }
 
     #[test]
