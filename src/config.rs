@@ -123,7 +123,7 @@ impl Config {
         let Document { model, columns, alerts, mut kafka, http } = document;
         let schema = columns::schema(columns, source)?;
         model.complete(&schema, source)?;
-        let alerts = alerts.complete(source)?;
+        let alerts = alerts.complete(model.setup().alerts, source)?;
         kafka.complete(&model.id, source, environment)?;
         Ok(Self { model, schema, alerts, kafka, http })
     }

@@ -6,8 +6,9 @@
 //!
 //! ```
 //! use surprisal::app::html::{Observation, Series, page};
+//! use surprisal::calibration::Budget;
 //!
-//! let mut series = Series::new("latencies", 0.001);
+//! let mut series = Series::new("latencies", Budget::Rate(0.001));
 //! let column = series.column("latency_ms");
 //! for (row, value) in [(0, 12.0), (1, 11.5), (2, 80.0)] {
 //!     series.value(column, value);
@@ -24,6 +25,8 @@ pub(super) mod text;
 mod thin;
 mod timeline;
 
+use crate::calibration::Budget;
+
 use self::scale::Along;
 use self::text::{count, escape};
 
@@ -32,6 +35,8 @@ pub use crate::models::Prediction;
 
 /// Parts of the charts that a pointer tells apart.
 const READOUTS: usize = 500;
+
+const DAY_MS: f64 = 86_400_000.0;
 
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
@@ -95,8 +100,8 @@ struct Column {
 #[derive(Clone, Debug)]
 pub struct Series {
     title: String,
-    /// Alerts an event that were asked for.
-    asked_rate: f64,
+    /// Alerts that were asked for.
+    budget: Budget,
     figures: Vec<Figure>,
     columns: Vec<Column>,
     observations: Vec<Observation>,
@@ -108,15 +113,27 @@ pub struct Series {
 pub struct ColumnId(usize);
 
 impl Series {
-    /// No events yet. `asked_rate` is the share of events that alerts were asked to be.
-    pub fn new(title: impl Into<String>, asked_rate: f64) -> Self {
+    /// No events yet. `budget` is how many alerts were asked for.
+    pub fn new(title: impl Into<String>, budget: Budget) -> Self {
         Self {
             title: title.into(),
-            asked_rate,
+            budget,
             figures: Vec::new(),
             columns: Vec::new(),
             observations: Vec::new(),
             top: events::Top::default(),
+        }
+    }
+
+    /// Share of events that alerts were asked to be; NaN where that is by time and the events have none.
+    fn asked_rate(&self) -> f64 {
+        match self.budget {
+            Budget::Rate(rate) => rate,
+            Budget::PerDay(alerts) => {
+                let times = || self.observations.iter().filter_map(|seen| seen.time_ms);
+                let span = times().max().zip(times().min()).map_or(f64::NAN, |(last, first)| (last - first) as f64);
+                alerts * span / DAY_MS / self.observations.len() as f64
+            }
         }
     }
 

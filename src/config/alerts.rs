@@ -19,9 +19,8 @@ pub(super) struct AlertsTable {
 }
 
 impl AlertsTable {
-    /// Checks that there is one budget.
-    pub(super) fn complete(self, source: &Source<'_>) -> Result<Alerts, Fault> {
-        let default = Alerts::default();
+    /// Checks that there is one budget; what is not said is as in `default`.
+    pub(super) fn complete(self, default: Alerts, source: &Source<'_>) -> Result<Alerts, Fault> {
         let budget = match (self.per_day, self.rate) {
             (None, None) => default.budget,
             (Some(alerts), None) => Budget::PerDay(alerts),

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::error::{Fault, Source};
 use super::forecast::{self, ForecastConfig};
 use super::values;
+use crate::calibration::Alerts;
 use crate::device::Device;
 use crate::engine::{Explain, Learning, Setup};
 use crate::features::{Kind, Schema, Task};
@@ -107,7 +108,12 @@ impl ModelConfig {
             ExplainKind::Alerts => Explain::Alerts,
             ExplainKind::Always => Explain::Always,
         };
-        Setup { learning: self.learning(), robust: self.is_robust(), explain, ..Setup::default() }
+        Setup {
+            learning: self.learning(),
+            robust: self.is_robust(),
+            explain,
+            alerts: Alerts { window: self.kind.window(), ..Alerts::default() },
+        }
     }
 
     /// Whether an event is learnt as far as it is plausible only.
@@ -246,6 +252,11 @@ impl ModelKind {
     /// Whether it predicts one column.
     pub fn predicts(self) -> bool {
         !matches!(self, Self::Mixture | Self::Vae)
+    }
+
+    /// Events over which surprise is averaged before it is judged: more than one where they follow one another in time.
+    fn window(self) -> f64 {
+        if self == Self::Forecast { 20.0 } else { 1.0 }
     }
 
     /// Whether it can predict a column of this kind.

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::read::GzDecoder;
 use serde_json::json;
 use surprisal::app::html::{Field, Figure, Observation, Prediction, Series, page};
+use surprisal::calibration::Budget;
 use tempfile::TempDir;
 
 use crate::browser::Browser;
@@ -89,9 +90,10 @@ fn a_backtest_of_the_demos_data_is_all_in_its_page() {
     assert!(ended.status.success(), "{ended:?}");
 
     let scores = fs::read_to_string(csv).unwrap();
-    let scores = scores.lines().skip(1).map(|line| line.split(',').map(|cell| cell.parse().unwrap()).collect::<Vec<f64>>());
+    let scores =
+        scores.lines().skip(1).map(|line| line.split(',').take(6).map(|cell| cell.parse().unwrap()).collect::<Vec<f64>>());
     let scores: Vec<Vec<f64>> = scores.collect();
-    let alerts = scores.iter().filter(|score| score[3] <= 0.001).count();
+    let alerts = scores.iter().filter(|score| score[5] == 1.0).count();
     let (most, _) = scores.iter().enumerate().max_by(|left, right| left.1[1].total_cmp(&right.1[1])).unwrap();
     let mut data = String::new();
     GzDecoder::new(fs::File::open(demo()).unwrap()).read_to_string(&mut data).unwrap();
@@ -128,7 +130,7 @@ fn a_backtest_of_the_demos_data_is_all_in_its_page() {
 
 /// A series with all there can be: predictions, explanations, times, gaps, labels in a stretch, and names that mean harm.
 fn all_there_can_be(events: i64) -> Series {
-    let mut series = Series::new(format!("{HOSTILE}.csv"), 0.002);
+    let mut series = Series::new(format!("{HOSTILE}.csv"), Budget::Rate(0.002));
     let (target, other) = (series.column(format!("latency {HOSTILE}")), series.column("users"));
     for row in 0..events {
         let phase = row as f64 / 288.0 * std::f64::consts::TAU;
@@ -178,7 +180,7 @@ fn predictions_and_explanations_are_drawn_and_no_name_is_markup() {
 
 #[test]
 fn a_million_rows_make_a_page_of_less_than_two_megabytes() {
-    let mut series = Series::new("million", 0.01);
+    let mut series = Series::new("million", Budget::Rate(0.01));
     let columns: Vec<_> = (0..4).map(|column| series.column(format!("column {column}"))).collect();
     let mut alerts = 0;
     for row in 0..1_000_000_u64 {

@@ -8,14 +8,12 @@ use super::ScoredRow;
 use crate::app::AppError;
 use crate::app::html::{ColumnId, Field, Observation, Series, page};
 use crate::app::report::Report;
+use crate::calibration::Budget;
 use crate::engine::Score;
 use crate::features::{Column, Kind, Schema};
 
 /// Columns drawn along the events, at most: the first that are numbers.
 const COLUMNS: usize = 4;
-
-/// Share of events that are to be alerts.
-const ALERT_RATE: f64 = 0.001;
 
 /// A page in the making.
 pub struct Drawn {
@@ -37,8 +35,8 @@ fn observation(row: &ScoredRow<'_>) -> Observation {
 }
 
 impl Drawn {
-    pub fn new(input: &Path, schema: &Schema) -> Self {
-        let mut series = Series::new(input.file_name().unwrap_or_default().to_string_lossy(), ALERT_RATE);
+    pub fn new(input: &Path, schema: &Schema, budget: Budget) -> Self {
+        let mut series = Series::new(input.file_name().unwrap_or_default().to_string_lossy(), budget);
         let columns = schema.columns().to_vec();
         let numbers = columns.iter().enumerate().filter(|(_, column)| matches!(column.kind, Kind::Number | Kind::Count));
         let drawn = numbers.take(COLUMNS).map(|(index, column)| (index, series.column(&*column.name))).collect();

@@ -98,7 +98,8 @@ pub fn budget(series: &Series, along: Along) -> (String, String) {
         events[bar] += 1;
         alerts[bar] += usize::from(seen.alert);
     }
-    let asked = |bar: usize| series.asked_rate * events[bar] as f64;
+    let asked_rate = Some(series.asked_rate()).filter(|rate| rate.is_finite());
+    let asked = |bar: usize| asked_rate.unwrap_or(0.0) * events[bar] as f64;
     let highest = (0..bars).map(|bar| asked(bar).max(alerts[bar] as f64)).fold(1.0, f64::max);
     let y = Scale::linear(0.0, 1.1 * highest);
     let mut panel = Panel::new(HEIGHT, along.ticks(), y.ticks(4));
@@ -123,7 +124,7 @@ pub fn budget(series: &Series, along: Along) -> (String, String) {
         "{} in all, {} in a thousand events; asked for: {}.",
         counted(total, "alert"),
         number(rate),
-        number(1000.0 * series.asked_rate)
+        asked_rate.map_or_else(|| "so many a day, of events without a time".into(), |rate| number(1000.0 * rate))
     );
     (panel.html(&format!("alerts {unit}"), &format!("Alerts {unit}. {said}"), false), said)
 }

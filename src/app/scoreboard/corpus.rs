@@ -13,7 +13,7 @@ use crate::app::backtest::backtest;
 use crate::app::nab::{self, Profile, Series};
 use crate::app::{AppError, model, say};
 use crate::codec::timestamp;
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, ModelKind};
 use crate::engine::{Score, Setup};
 use crate::features::{Column, Kind, Schema};
 use crate::models::AnyModel;
@@ -53,6 +53,9 @@ const PART_SIZE: (usize, usize) = (39, 78);
 /// The profiles that detectors are published for.
 const PROFILES: [&str; 3] = ["standard", "reward_low_FP_rate", "reward_low_FN_rate"];
 
+/// The column of a series that is watched.
+const VALUE: &str = "value";
+
 /// What is run over every series.
 struct Detector {
     model: AnyModel,
@@ -61,10 +64,14 @@ struct Detector {
     anomaly_score: fn(&Score) -> f64,
 }
 
-/// The detector, with one configuration for all series.
+/// The detector, with one configuration for all series: a forecast, and how its alerts are judged.
 fn detector(schema: &Schema) -> Result<Detector, AppError> {
-    let config = ModelConfig::default();
-    Ok(Detector { model: model(schema, &config)?, setup: config.setup(), anomaly_score: |score| 1.0 - score.tail_probability })
+    let config = ModelConfig { kind: ModelKind::Forecast, target: Some(VALUE.into()), ..ModelConfig::default() };
+    Ok(Detector {
+        model: model(schema, &config)?,
+        setup: config.setup(),
+        anomaly_score: |score| 1.0 - 10_f64.powf(-score.severity),
+    })
 }
 
 #[derive(Deserialize)]
