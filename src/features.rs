@@ -30,7 +30,7 @@ pub enum Kind {
     Count,
     /// True or false.
     Boolean,
-    /// When the event happened: its time, not evidence.
+    /// When the event happened, in milliseconds since 1970 (UTC): evidence to models of time only.
     Timestamp,
 }
 

@@ -3,6 +3,7 @@
 
 use surprisal::features::{Column, Kind, Rows, Schema, Task};
 use surprisal::inference::rule::Pace;
+use surprisal::models::forecast::{ForecastConfig, Forecasts};
 use surprisal::models::mixture::{Covariance, Mixture, MixtureConfig};
 use surprisal::models::neural_network::{Network, NetworkConfig};
 use surprisal::models::regression::{
@@ -90,6 +91,13 @@ fn task(target: usize) -> Task {
 fn of_a_mixture() {
     for covariance in [Covariance::Diagonal, Covariance::Full] {
         assert_alone(Mixture::new(&schema(), MixtureConfig { covariance, ..MixtureConfig::default() }).unwrap());
+    }
+}
+
+#[test]
+fn of_a_forecast() {
+    for key in [None, Some("c3".into())] {
+        assert_alone(Forecasts::new(&schema(), 0, &ForecastConfig { key, max_keys: 4 }).unwrap());
     }
 }
 

@@ -7,6 +7,7 @@ use surprisal::calibration::Calibrator;
 use surprisal::codec::wire::{self, SnapshotHeader};
 use surprisal::engine::{Engine, Learning};
 use surprisal::features::Task;
+use surprisal::models::forecast::{ForecastConfig, Forecasts};
 use surprisal::models::mean_field::{Draws, Events, LogJoint, MeanField, MeanFieldConfig, Parameter};
 use surprisal::models::mixture::{Covariance, Mixture, MixtureConfig};
 use surprisal::models::neural_network::{Network, NetworkConfig};
@@ -61,12 +62,15 @@ pub fn kinds() -> &'static [(&'static str, AnyModel)] {
                 <$kind>::new(&schema, &task($target), RegressionConfig::default()).expect("a regression")
             };
         }
+        let series = ForecastConfig { key: Some("text".into()), max_keys: 4 };
+        let forecast = Forecasts::new(&schema, 0, &series).expect("a forecast");
         let regression = LinearRegression::new(&schema, &task(0), RegressionConfig::default()).expect("a regression");
         let vae = VaeConfig { latent: 1, hidden: vec![2], samples: 2, inner_steps: 1, ..VaeConfig::default() };
         let mean_field = MeanFieldConfig { pairs: 1, steps: 2, first_events: 16, scoring_pairs: 2, ..MeanFieldConfig::default() };
         vec![
             ("mixture", mixture(Covariance::Diagonal, 4)),
             ("mixture-full", mixture(Covariance::Full, 4)),
+            ("forecast", AnyModel::new(forecast)),
             ("regression", AnyModel::new(regression)),
             ("regression-boolean", AnyModel::new(generalised!(LogisticRegression, 4))),
             ("regression-count", AnyModel::new(generalised!(PoissonRegression, 3))),

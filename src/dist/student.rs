@@ -2,6 +2,7 @@
 
 use std::f64::consts::PI;
 
+use super::solve::falling_root;
 use super::special::ln_gamma_half_step;
 
 /// Distances from the location beyond which a number counts as being there, in scales: its square is still a number.
@@ -46,6 +47,16 @@ impl Student {
         let t = self.standardised(x);
         let outer = self.outer(t);
         if t < 0.0 { (outer, 1.0 - outer) } else { (1.0 - outer, outer) }
+    }
+
+    /// The number that is exceeded with the probability `tail`, at most a half.
+    pub fn upper_quantile(&self, tail: f64) -> Option<f64> {
+        let standard = Self { location: 0.0, scale: 1.0, ..*self };
+        let root = falling_root(1.0, |t| {
+            let beyond = standard.tails(t).1;
+            ((beyond / tail).ln(), -standard.ln_density(t).exp() / beyond)
+        })?;
+        Some(self.location + self.scale * root)
     }
 
     /// `P(T > |t|)`.
@@ -111,10 +122,27 @@ mod tests {
         for (dof, t, reference) in REFERENCES {
             let upper = Student::new(dof, 0.0, 1.0).tails(t).1;
             assert!((upper / reference - 1.0).abs() < 1e-12, "ν = {dof}, t = {t}: {upper}, expected {reference}");
+            if reference < 0.5 {
+                let found = Student::new(dof, 3.0, 2.0).upper_quantile(reference).expect("a root");
+                assert!((found - 3.0 - 2.0 * t).abs() < 1e-10 * t, "ν = {dof}, {reference}: {found}");
+            }
         }
     }
 
-    const REFERENCES: [(f64, f64, f64); 0] = [];
+    /// ν, t and P(T > t).
+    const REFERENCES: [(f64, f64, f64); 11] = [
+        (2.5, 0.1, 0.463_903_272_031_244_8),
+        (2.5, 10_000.0, 7.193_397_015_992_212e-11),
+        (7.0, 1.7, 0.066_464_448_391_277_63),
+        (51.0, -2.0, 0.974_580_291_695_128_8),
+        (51.0, 3.0, 0.002_084_491_259_148_024_6),
+        (501.0, 1.732, 0.041_944_530_100_766_84),
+        (501.0, 6.0, 1.892_863_259_686_676e-9),
+        (23_000.0, 0.01, 0.496_010_687_050_592_04),
+        (23_000.0, 1.7, 0.044_572_223_036_083_57),
+        (23_000.0, 9.0, 1.213_930_887_650_841_4e-19),
+        (23_000.0, 25.0, 2.005_912_066_115_054_7e-136),
+    ];
 
     #[test]
     fn density_is_the_slope_of_the_distribution() {

@@ -26,6 +26,7 @@ pub mod linear;
 mod logits;
 mod missing;
 mod panel;
+mod prediction;
 mod predictor;
 mod pseudo;
 mod single;

@@ -158,6 +158,35 @@ fn the_predictive_is_a_density() {
 }
 
 /// The standard deviation of the log density under the posterior, by drawing from the posterior.
+/// The density that scores says how much lies below an interval, within it, and below what came.
+#[test]
+fn the_interval_and_the_probability_are_those_of_the_density() {
+    let model = model(2, false);
+    let all = rows(60, 2, 0.1, 5);
+    let evidence = learn(&model, all.view().slice(0..40), blocks);
+    let unit = model.columns(&evidence)[2].standard_deviation.unwrap();
+    let posterior = model.posterior(&evidence).unwrap();
+    let predictions = model.predict(&posterior, all.view().slice(40..60)).unwrap();
+    for (row, prediction) in (40..60).zip(predictions) {
+        let Prediction { expected, lower, upper, probability } = prediction.unwrap();
+        let (x, y) = all.view().row(row).split_at(2);
+        // Simpson's rule from far below.
+        let below = |to: f64| {
+            let (steps, from) = (8_000, expected - 60.0 * (upper - expected));
+            let step = (to - from) / f64::from(steps);
+            let cells = (0..=steps).flat_map(|at| [x[0], x[1], from + step * f64::from(at)]).collect();
+            let density = score(&model, &evidence, Rows::from_cells(3, cells).view());
+            let weights = (0..=steps).map(|at| if at == 0 || at == steps { 1.0 } else { 2.0 + 2.0 * f64::from(at % 2) });
+            density.iter().zip(weights).map(|(of, weight)| weight * (-of.nats).exp()).sum::<f64>() * step / 3.0 / unit
+        };
+        for (to, share) in [(lower, 0.05), (expected, 0.5), (upper, 0.95), (y[0], probability)] {
+            assert!((below(to) - share).abs() < 1e-6, "row {row}: {} below {to}, expected {share}", below(to));
+        }
+    }
+    let missing = Rows::from_cells(3, vec![1.0, 2.0, f64::NAN]);
+    assert_eq!(model.predict(&posterior, missing.view()), Some(vec![None]));
+}
+
 #[test]
 fn the_sd_of_a_surprisal_is_what_monte_carlo_says() {
     const DRAWS: u64 = 40_000;

@@ -10,7 +10,8 @@ use crate::setup::Setup;
 
 const EVENTS: u64 = 900;
 
-const KINDS: [(&str, &str); 6] = [
+const KINDS: [(&str, &str); 7] = [
+    ("forecast", "kind = \"forecast\"\ntarget = \"amount\"\nforecast = { key = \"user\" }\n"),
     ("linear", "kind = \"linear_regression\"\ntarget = \"amount\"\n"),
     ("logistic", "kind = \"logistic_regression\"\ntarget = \"paid\"\n"),
     ("poisson", "kind = \"poisson_regression\"\ntarget = \"retries\"\nhalf_life_events = 500\n"),

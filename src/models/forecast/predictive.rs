@@ -15,8 +15,11 @@ const LEAST_TAIL: f64 = 1e-40;
 /// Steps of the search for a quantile at most.
 const STEPS: usize = 200;
 
-/// The logarithm of a tail probability is right to this at the quantile that is found.
-const TOLERANCE: f64 = 1e-10;
+/// A quantile is found with one more step when the logarithm of the tail's probability is right to this.
+const NEAR: f64 = 1e-4;
+
+/// Members of which there is less have no say in a quantile.
+const NO_WEIGHT: f64 = 1e-13;
 
 /// One member's forecast.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -132,34 +135,41 @@ impl Predictive<'_> {
         if tail <= 0.5 { self.raw_quantile(tail, upper) } else { self.raw_quantile(1.0 - tail, !upper) }
     }
 
-    /// The same before recalibration: the root of `ln P(X > x) − ln tail`, by Newton's method within a bracket.
+    /// The same before recalibration: the root of `f = ln P(X > x) − ln tail`, by Halley's method within a bracket.
     fn raw_quantile(&self, tail: f64, upper: bool) -> f64 {
-        let members: Vec<Member> = self.members().filter(|member| member.weight > 0.0).collect();
+        let members: Vec<Member> = self.members().filter(|member| member.weight > NO_WEIGHT).collect();
         let mean: f64 = members.iter().map(|member| member.weight * member.student.location).sum();
         let square = |member: &Member| member.student.scale.powi(2) + (member.student.location - mean).powi(2);
         let spread = members.iter().map(|member| member.weight * square(member)).sum::<f64>().sqrt();
         let sign = if upper { 1.0 } else { -1.0 };
-        // Outwards from the mean, in units of the spread.
+        // Outwards from the mean, in units of the spread; a start that is right for a logistic distribution.
         let place = |way: f64| mean + sign * way * spread;
-        let (mut way, mut low, mut high) = (1.0, f64::NEG_INFINITY, f64::INFINITY);
+        let (mut low, mut high) = (f64::NEG_INFINITY, f64::INFINITY);
+        let mut way = 0.56 * ((1.0 - tail) / tail).ln().min(20.0);
         for _ in 0..STEPS {
             let x = place(way);
-            let (mut beyond, mut density) = (0.0, 0.0);
-            for member in &members {
-                let (lower, above) = member.student.tails(x);
-                beyond += member.weight * if upper { above } else { lower };
-                density += member.weight * member.student.ln_density(x).exp();
+            let (mut beyond, mut density, mut slope) = (0.0, 0.0, 0.0);
+            for Member { weight, student, .. } in &members {
+                let (lower, above) = student.tails(x);
+                let own = weight * student.ln_density(x).exp();
+                let t = student.standardised(x);
+                beyond += weight * if upper { above } else { lower };
+                density += own;
+                slope -= sign * own * (student.dof + 1.0) * t / ((student.dof + t * t) * student.scale);
             }
             let gap = (beyond / tail).ln();
-            if gap.abs() <= TOLERANCE {
-                break;
-            }
             if gap > 0.0 {
                 low = way
             } else {
                 high = way
             }
-            let next = way + gap * beyond / (density * spread);
+            let newton = gap * beyond / density;
+            let curvature = slope / density + density / beyond;
+            let next = way + newton / (1.0 + 0.5 * newton * curvature).max(0.5) / spread;
+            if gap.abs() <= NEAR && (next - way).abs() < 1.0 {
+                // The step brings the gap to about its cube.
+                return place(next);
+            }
             way = match (low.is_finite(), high.is_finite()) {
                 _ if next > low && next < high && (next - way).abs() < 4.0 => next,
                 (true, true) => 0.5 * (low + high),

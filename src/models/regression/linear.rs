@@ -18,7 +18,8 @@ use crate::dist::special::{LN_TAU, ln_gamma_half_step, trigamma};
 use crate::dist::student::Student;
 use crate::features::{RowsView, Schema, Task};
 use crate::models::{
-    Block, ColumnSummary, Evidence, Expected, Explanation, Learnt, Model, NotFinite, Part, Progress, Standard, Surprisal,
+    Block, ColumnSummary, Evidence, Expected, Explanation, Learnt, Model, NotFinite, Part, Prediction, Progress, Standard,
+    Surprisal,
 };
 
 use pulp::{Arch, Simd, WithSimd};
@@ -26,6 +27,7 @@ use pulp::{Arch, Simd, WithSimd};
 use super::batch::{FARTHEST, Raw, Table};
 use super::joint::{Joint, most_numbers};
 use super::missing::Missing;
+use super::prediction::predictions;
 use super::predictor::{Predicted, Predictor, Prior};
 use super::units::Units;
 use super::words;
@@ -170,6 +172,10 @@ impl Model for LinearRegression {
             }
         };
         table.places.iter().zip(found).for_each(|(place, surprisal)| surprisals[start + place] = surprisal);
+    }
+
+    fn predict(&self, posterior: &LinearPosterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>> {
+        Some(predictions(posterior, &Table::new(&self.layout, rows), rows.len()))
     }
 
     fn explain(&self, posterior: &LinearPosterior, row: RowsView<'_>) -> Option<Explanation> {
