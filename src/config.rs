@@ -6,6 +6,7 @@
 mod alerts;
 mod columns;
 mod error;
+mod features;
 mod forecast;
 mod kafka;
 mod model;
@@ -22,7 +23,7 @@ use serde::Deserialize;
 
 use crate::calibration::Alerts;
 use crate::engine::Setup;
-use crate::features::Schema;
+use crate::features::{Derivation, Schema};
 
 pub use error::ConfigError;
 pub use forecast::ForecastConfig;
@@ -36,6 +37,7 @@ pub use properties::{Property, Secret};
 use alerts::AlertsTable;
 use columns::ColumnTable;
 use error::{Fault, Source};
+use features::FeatureTable;
 
 /// Everything a configuration file says, checked and complete.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +46,8 @@ pub struct Config {
     pub model: ModelConfig,
     /// `[[columns]]`: the fields of an event that the model looks at.
     pub schema: Schema,
+    /// `[[features]]`: the columns that are worked out from these.
+    pub derivation: Derivation,
     /// `[alerts]`: how many alerts people are willing to look at.
     pub alerts: Alerts,
     /// `[kafka]`: where events come from and results go.
@@ -84,6 +88,7 @@ pub struct Environment<'a> {
 struct Document {
     model: ModelConfig,
     columns: Vec<ColumnTable>,
+    features: Vec<FeatureTable>,
     alerts: AlertsTable,
     kafka: KafkaConfig,
     http: HttpConfig,
@@ -92,7 +97,7 @@ struct Document {
 impl Config {
     /// What the engine does.
     pub fn setup(&self) -> Setup {
-        Setup { alerts: self.alerts, ..self.model.setup() }
+        Setup { alerts: self.alerts, derivation: self.derivation.clone(), ..self.model.setup() }
     }
 
     /// Reads and checks the file at `path`, and looks its secrets up in the environment.
@@ -111,6 +116,11 @@ impl Config {
         Self::parse(&text, &path.display().to_string(), &Environment { host, variable })
     }
 
+    /// The columns that the model sees: those of an event, and those derived from them.
+    pub fn modelled(&self) -> Schema {
+        self.derivation.widen(&self.schema)
+    }
+
     /// Checks `text`, the content of the file that errors call `file`.
     pub fn parse(text: &str, file: &str, environment: &Environment<'_>) -> Result<Self, ConfigError> {
         let source = Source { file, text };
@@ -120,11 +130,14 @@ impl Config {
 
     /// Checks what takes more than one value to see, and fills in the defaults that depend on others.
     fn complete(document: Document, source: &Source<'_>, environment: &Environment<'_>) -> Result<Self, Fault> {
-        let Document { model, columns, alerts, mut kafka, http } = document;
+        let Document { model, columns, features, alerts, mut kafka, http } = document;
         let schema = columns::schema(columns, source)?;
-        model.complete(&schema, source)?;
+        let derivation = features::derivation(&features, &schema, source)?;
+        let wide = derivation.widen(&schema);
+        model.complete(&wide, source)?;
+        features::check_inputs(&derivation, &wide, &model, source)?;
         let alerts = alerts.complete(model.setup().alerts, source)?;
         kafka.complete(&model.id, source, environment)?;
-        Ok(Self { model, schema, alerts, kafka, http })
+        Ok(Self { model, schema, derivation, alerts, kafka, http })
     }
 }

@@ -20,6 +20,7 @@ mod trail;
 use std::collections::BTreeMap;
 
 use crate::calibration::{Alarm, Calibrator, Observation, Tail, Verdict};
+use crate::features::derive::{About, Memory};
 use crate::features::{Rows, RowsView, Schema};
 use crate::inference::rule::Rule;
 use crate::models::{Block, Evidence, Explanation, Learnt, Model, NotFinite, Prediction, Progress, Surprisal};
@@ -178,6 +179,19 @@ pub enum EngineError {
         /// Where the snapshot ends.
         covers_to: Offset,
     },
+    /// A snapshot of an engine that derived other columns.
+    #[error(
+        "partition {partition}: the snapshot was made with the derived columns {found:?}, expected {expected:?}: write [[features]] as they \
+         were, or give the model another id"
+    )]
+    OtherFeatures {
+        /// The partition.
+        partition: Partition,
+        /// Those of the snapshot, in words.
+        found: Vec<String>,
+        /// Those of this engine, in words.
+        expected: Vec<String>,
+    },
     /// Evidence that gives no posterior.
     #[error("the posterior of the restored evidence cannot be computed: {0}")]
     NotFinite(#[from] NotFinite),
@@ -187,12 +201,12 @@ impl<M: Model> Engine<M> {
     /// An engine that knows the prior only.
     pub fn new(model: M, schema: &Schema, setup: impl Into<Setup>) -> Result<Self, EngineError> {
         let belief = Belief { posterior: model.posterior(&model.nothing())?, tail: Tail::default() };
-        let others = Others::new(&model);
+        let (others, setup) = (Others::new(&model), setup.into());
         Ok(Self {
             model,
-            setup: setup.into(),
             categories: schema.categories(),
-            width: schema.width(),
+            width: schema.width() + setup.derivation.columns().len(),
+            setup,
             places: BTreeMap::new(),
             others,
             belief,
@@ -288,6 +302,14 @@ impl<M: Model> Engine<M> {
             (None, None) => initial,
         };
         let site = site.unwrap_or_else(|| Site::new(self.model.nothing(), from));
+        let mut trail = site.trail.clone();
+        let memory = self.setup.derivation.memory();
+        if trail.memory.is_blank() && site.events == 0 {
+            trail.memory = memory;
+        } else if !trail.memory.is_of_the_same(&memory) {
+            let words = |memory: &Memory| memory.formulas().to_vec();
+            return Err(EngineError::OtherFeatures { partition, found: words(&trail.memory), expected: words(&memory) });
+        }
         let place = Place {
             next: from,
             scored_to: committed.unwrap_or(from),
@@ -296,7 +318,7 @@ impl<M: Model> Engine<M> {
             times: Vec::new(),
             pending_from: from,
             unpublished: false,
-            trail: site.trail.clone(),
+            trail,
             settled: committed.is_some(),
             site,
         };
@@ -400,7 +422,7 @@ impl<M: Model> Engine<M> {
         place.trail.alarm.inherit(&others);
         // A budget by time is split evenly among the partitions that have events.
         let share = 1.0 / (1 + others.len()) as f64;
-        let mut surprisals = Vec::new();
+        let (mut surprisals, mut wide) = (Vec::new(), Vec::new());
         let mut start = 0;
         while start < run.heads.len() {
             let block = self.setup.learning.block_len(place.site.events);
@@ -408,6 +430,15 @@ impl<M: Model> Engine<M> {
             let (forgotten, count) = place.site.stretch(&run.heads[start..most]);
             let end = start + count;
             let rows = run.rows.view().slice(start..end);
+            let rows = if self.setup.derivation.is_empty() {
+                rows
+            } else {
+                wide.clear();
+                let about =
+                    run.heads[start..end].iter().map(|head| About { key: head.key.as_deref(), time_ms: head.timestamp_ms });
+                self.setup.derivation.derive(&mut place.trail.memory, rows, about, !forgotten, &mut wide);
+                rows.with_cells(self.width, &wide)
+            };
             surprisals.clear();
             self.model.score(&self.belief.posterior, rows, &mut surprisals);
             // Where a model can't tell, nothing is more surprising.

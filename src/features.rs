@@ -4,10 +4,12 @@
 //! numbers, counts and booleans stand for themselves, a category is an index into the rows' own table of texts, and NaN
 //! says that the field was missing. What is known of a column (its spread, its vocabulary) is evidence and belongs to the model.
 
+pub mod derive;
 mod design;
 
 use std::ops::Range;
 
+pub use derive::Derivation;
 pub use design::Design;
 
 /// Values of a category told apart where nobody says how many.
@@ -240,6 +242,11 @@ impl<'a> RowsView<'a> {
     /// The cells of row `index`.
     pub fn row(&self, index: usize) -> &'a [f64] {
         &self.cells[index * self.width..(index + 1) * self.width]
+    }
+
+    /// The same rows with other cells, `[rows, width]`, that point to the same texts.
+    pub fn with_cells(&self, width: usize, cells: &'a [f64]) -> Self {
+        Self { width, cells, texts: self.texts }
     }
 
     /// The text that a category cell points to; `None` where it is missing.

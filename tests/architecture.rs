@@ -19,8 +19,8 @@ const FLOORS: [&str; 18] = [
     "inference",
     "dist",
     "record",
-    "checkpoint",
     "features",
+    "checkpoint",
     "device",
     "noise",
 ];

@@ -44,7 +44,7 @@ pub fn roll_back(config: &Config, arguments: &RollbackArgs, model_of: ModelOf<'_
 
 fn amend(config: &Config, amendment: &Amendment, dry: bool, model_of: ModelOf<'_>) -> Result<(), AppError> {
     let Config { model: model_config, schema, kafka, .. } = config;
-    let model = model_of(schema, model_config)?;
+    let model = model_of(&config.modelled(), model_config)?;
     // A static member stays in the group when it has left.
     let settings = kafka::Settings { static_membership: false, ..stream_settings(&model_config.id, kafka) };
     let members = kafka::members(&settings)?;

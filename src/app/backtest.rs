@@ -29,11 +29,11 @@ const SHOWN_FAULTS: u64 = 10;
 /// Runs the command.
 pub fn run(arguments: &BacktestArgs, model_of: ModelOf<'_>) -> Result<(), AppError> {
     let label = arguments.label.as_deref();
-    let (schema, config, mut setup) = match &arguments.config {
+    let (schema, wide, config, mut setup) = match &arguments.config {
         Some(path) => {
             let config = Config::load_offline(path)?;
-            let setup = config.setup();
-            (config.schema, config.model, setup)
+            let (wide, setup) = (config.modelled(), config.setup());
+            (config.schema, wide, config.model, setup)
         }
         None => {
             let schema = infer_schema(&arguments.input, label, SAMPLE_ROWS)?;
@@ -41,10 +41,10 @@ pub fn run(arguments: &BacktestArgs, model_of: ModelOf<'_>) -> Result<(), AppErr
             say(format_args!("  columns inferred     {}", columns.collect::<Vec<_>>().join(", ")))?;
             let config = ModelConfig::default();
             let setup = config.setup();
-            (schema, config, setup)
+            (schema.clone(), schema, config, setup)
         }
     };
-    let model = model_of(&schema, &config)?;
+    let model = model_of(&wide, &config)?;
     if arguments.explain {
         setup.explain = Explain::Always;
     }

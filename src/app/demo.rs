@@ -68,7 +68,7 @@ pub fn run(arguments: &DemoArgs) -> Result<(), AppError> {
     say(format_args!("Metrics are served at http://{}/metrics", server.address()))?;
 
     let (committed, commits) = mpsc::channel();
-    let model = model(&config.schema, &config.model)?;
+    let model = model(&config.modelled(), &config.model)?;
     let service = thread::spawn({
         let (config, health, stop) = (config.clone(), health.clone(), Arc::clone(&stop));
         let settings = kafka::Settings { check_topics: embedded.is_none(), ..stream_settings(&config.model.id, &config.kafka) };

@@ -16,7 +16,7 @@ use crate::stream::kafka;
 
 /// Reads the latest committed snapshots and says what they hold, or which earlier ones there are, in words or as JSON.
 pub fn run(config: &Config, arguments: &InspectArgs, model_of: ModelOf<'_>) -> Result<(), AppError> {
-    let model = model_of(&config.schema, &config.model)?;
+    let model = model_of(&config.modelled(), &config.model)?;
     let (snapshots, evidence) = committed(config, &model)?;
     let mut out = io::stdout();
     if arguments.snapshots {

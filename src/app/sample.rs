@@ -13,7 +13,7 @@ use crate::noise::Noise;
 
 /// Prints as many events as `arguments` ask for, one JSON object a line.
 pub fn run(config: &Config, arguments: &SampleArgs, model_of: ModelOf<'_>) -> Result<(), AppError> {
-    let model = model_of(&config.schema, &config.model)?;
+    let model = model_of(&config.modelled(), &config.model)?;
     let (_, evidence) = inspect::committed(config, &model)?;
     let posterior = model.posterior(&evidence).map_err(crate::engine::EngineError::from)?;
     let Some(rows) = model.sample(&posterior, Noise::new(arguments.seed), arguments.count) else {
@@ -27,7 +27,7 @@ pub fn run(config: &Config, arguments: &SampleArgs, model_of: ModelOf<'_>) -> Re
     Ok(())
 }
 
-/// A row as the JSON that would decode to it.
+/// A row as the JSON that would decode to it. What is derived is no part of an event.
 fn event(schema: &Schema, rows: RowsView<'_>, index: usize) -> Value {
     let mut event = Map::new();
     for (Column { path, kind, .. }, &cell) in schema.columns().iter().zip(rows.row(index)) {

@@ -25,7 +25,7 @@ pub fn run(config: &Config, model_of: ModelOf<'_>) -> Result<(), AppError> {
     if failpoint::PRESENT {
         tracing::warn!("built with the feature `failpoints`, for tests: the environment can have it die; not for production");
     }
-    let model = model_of(&config.schema, &config.model)?;
+    let model = model_of(&config.modelled(), &config.model)?;
     let metrics = Metrics::install()?;
     let health = Health::default();
     let runtime = Runtime::new().map_err(|source| AppError::System { doing: "starting the HTTP server's threads", source })?;
@@ -94,7 +94,7 @@ pub fn stop_on_signals(runtime: &Runtime, stop: Arc<AtomicBool>) -> Result<(), A
 
 /// Checks the configuration and the connection, and starts nothing.
 pub fn check(config: &Config, path: &Path, model_of: ModelOf<'_>) -> Result<(), AppError> {
-    model_of(&config.schema, &config.model)?;
+    model_of(&config.modelled(), &config.model)?;
     say(format_args!("{}: the configuration is right", path.display()))?;
     let found = kafka::check(&stream_settings(&config.model.id, &config.kafka))?;
     let (brokers, events) = (&config.kafka.brokers, &config.kafka.events);

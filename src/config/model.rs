@@ -108,12 +108,8 @@ impl ModelConfig {
             ExplainKind::Alerts => Explain::Alerts,
             ExplainKind::Always => Explain::Always,
         };
-        Setup {
-            learning: self.learning(),
-            robust: self.is_robust(),
-            explain,
-            alerts: Alerts { window: self.kind.window(), ..Alerts::default() },
-        }
+        let alerts = Alerts { window: self.kind.window(), ..Alerts::default() };
+        Setup { learning: self.learning(), robust: self.is_robust(), explain, alerts, ..Setup::default() }
     }
 
     /// Whether an event is learnt as far as it is plausible only.

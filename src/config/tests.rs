@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::calibration::Budget;
 use crate::device::Device;
+use crate::features::derive::{DEFAULT_KEYS, Derived, Formula, Per, Phase, Season, Statistic};
 use crate::features::{Column, Kind, Task};
 
 const EXAMPLE: &str = include_str!("../../deploy/surprisal.toml");
@@ -61,7 +62,7 @@ fn the_example_loads_and_its_commented_keys_are_the_defaults() {
         .map(|line| line.strip_prefix('#').filter(|rest| rest.starts_with(|first: char| first.is_alphabetic())).unwrap_or(line))
         .collect();
     let shown = uncommented.iter().zip(EXAMPLE.lines()).filter(|(after, before)| **after != *before).count();
-    assert_eq!(shown, 52, "commented keys in the example");
+    assert_eq!(shown, 54, "commented keys in the example");
     assert_eq!(parsed(&lines(&uncommented)), written);
 }
 
@@ -95,6 +96,7 @@ fn the_documentation_lists_every_key_that_is_known_and_no_other() {
         ("[kafka]", "kafka"),
         ("[http]", "http"),
         ("[[columns]]", "columns"),
+        ("[[features]]", "features"),
     ];
     for (header, prefix) in tables {
         // The parser itself says what it would have known.
@@ -120,6 +122,12 @@ fn documented_defaults_are_the_real_ones() {
             "columns" => {
                 (COLUMN.replace("number", "category") + &format!("{key} = {value}\n"), COLUMN.replace("number", "category"))
             }
+            "features" => {
+                let lag = format!("{COLUMN}[[features]]\nname = \"f\"\n");
+                let lag =
+                    lag + if key == "terms" { "kind = \"fourier\"\nseason = \"day\"\n" } else { "kind = \"lag\"\nof = \"a\"\n" };
+                (format!("{lag}{key} = {value}\n"), lag)
+            }
             _ => (format!("{COLUMN}[{table}]\n{key} = {}\n", value.replace("<model.id>", "default")), COLUMN.to_owned()),
         };
         assert_eq!(parsed(&text), parsed(&expected), "{table}.{key} = {value}");
@@ -127,8 +135,8 @@ fn documented_defaults_are_the_real_ones() {
     }
     assert_eq!(
         checked,
-        documented().len() - 8,
-        "all but name, path, kind, instance, target, inputs, rate and key have a default that can be written"
+        documented().len() - 14,
+        "all but name, path, kind, instance, robust, target, inputs, rate, key, of, season and events have a default that can be written"
     );
 }
 
@@ -140,6 +148,8 @@ fn every_key_changes_what_it_names() {
                 [model.regression]\nprior_scale = 1.5\ninner_steps = 7\n[model.neural_network]\nhidden = [7]\nsamples = 5\nnoise = \"varying\"\nprior_scale = 0.5\n[model.forecast]\nkey = \"x.y\"\nmax_keys = 11\n[model.vae]\nlatent = 3\nhidden = [9, 8]\nsamples = 4\ninner_steps = 2\nlearning_rate = 0.01\n[model.mixture]\ncomponents = 3\ncovariance = \"full\"\nconcentration = 2\n\
                 [[columns]]\nname = \"x.y\"\npath = [\"x.y\"]\nkind = \"category\"\ncapacity = 5\n\
                 [[columns]]\nname = \"z\"\nkind = \"number\"\n\
+                [[features]]\nkind = \"fourier\"\nname = \"w\"\nseason = \"week\"\nterms = 1\n\
+                [[features]]\nkind = \"rolling_sd\"\nof = \"z\"\nevents = 9\nper = \"x.y\"\nmax_keys = 8\n\
                 [alerts]\nrate = 1e-3\nwindow = 20\n\
                 [kafka]\nbrokers = [\"a:1\", \"SSL://[::1]:2\"]\ninstance = \"i\"\nevents = \"e\"\nscores = \"s\"\nposterior = \"p\"\n\
                 dead_letters = \"d\"\nstart = \"latest\"\ndeleted_events = \"skip\"\nstatic_membership = true\ncommit_interval_ms = 1\ncommit_max_events = 2\nsnapshot_interval_ms = 3\narchived_snapshots = 4\narchive_interval_ms = 5\n\
@@ -147,7 +157,7 @@ fn every_key_changes_what_it_names() {
                 max_event_bytes = 6\nmax_depth = 7\n\
                 [kafka.properties]\n\"linger.ms\" = 5\n\"sasl.password\" = { env = \"SET\" }\n\"socket.keepalive.enable\" = true\n\
                 [http]\nlisten = \"[::1]:0\"\n";
-    let Config { model, schema, alerts, kafka, http } = parsed(text);
+    let Config { model, schema, derivation, alerts, kafka, http } = parsed(text);
     let mixture = MixtureConfig { components: 3, covariance: Covariance::Full, concentration: 2.0, ..MixtureConfig::default() };
     let expected = ModelConfig {
         id: "pay".into(),
@@ -173,6 +183,18 @@ fn every_key_changes_what_it_names() {
     assert_eq!(model.task(&schema), Some(Task { target: 0, inputs: vec![1] }));
     let column = |name: &str, kind| Column { name: name.into(), path: vec![name.into()], kind };
     assert_eq!(schema.columns(), [column("x.y", Kind::Category { capacity: 5 }), column("z", Kind::Number)]);
+    let derived = |name: &str, formula, per, max_keys| Derived { name: name.into(), formula, per, max_keys };
+    let wave = |phase| Formula::Wave { season: Season::Week, harmonic: 1, phase };
+    let rolling = Formula::Rolling { of: 1, statistic: Statistic::Deviation, events: 9 };
+    let expected = Derivation::new(
+        &schema,
+        vec![
+            derived("w_sin_1", wave(Phase::Sine), Per::Partition, DEFAULT_KEYS),
+            derived("w_cos_1", wave(Phase::Cosine), Per::Partition, DEFAULT_KEYS),
+            derived("z_sd_9_per_x.y", rolling, Per::Cell(0), 8),
+        ],
+    );
+    assert_eq!(derivation, expected);
     let properties: Vec<_> = kafka.client_properties().collect();
     assert_eq!(properties, [("linger.ms", "5"), ("sasl.password", "hunter2"), ("socket.keepalive.enable", "true")]);
     let milliseconds = std::time::Duration::from_millis;
@@ -217,7 +239,7 @@ fn errors_show_place_value_and_what_would_be_right() {
         let (text, message) = case.split_once("\n---\n").expect("a case has two parts");
         assert_eq!(error(text), message, "for the configuration\n{text}");
     }
-    assert_eq!(cases.len(), 59);
+    assert_eq!(cases.len(), 72);
 }
 
 #[test]

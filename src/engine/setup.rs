@@ -2,6 +2,7 @@
 
 use super::Learning;
 use crate::calibration::Alerts;
+use crate::features::Derivation;
 
 /// What an engine does beside scoring.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,6 +15,8 @@ pub struct Setup {
     pub explain: Explain,
     /// Of which events it tells people.
     pub alerts: Alerts,
+    /// Which columns it appends to those of an event.
+    pub derivation: Derivation,
 }
 
 impl From<Learning> for Setup {

@@ -5,22 +5,25 @@
 
 use crate::calibration::Alarm;
 use crate::checkpoint::{CheckpointError, Tensor};
+use crate::features::derive::Memory;
 
 /// State that follows a partition event by event.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trail {
     /// Decides which events people are told of.
     pub alarm: Alarm,
+    /// The past that derived columns look back at.
+    pub memory: Memory,
 }
 
 impl Trail {
     /// The trail as named tensors, all that [`restore`](Self::restore) needs.
     pub fn tensors(&self) -> Vec<Tensor> {
-        self.alarm.tensors()
+        [self.alarm.tensors(), self.memory.tensors()].concat()
     }
 
     /// The trail from the tensors that [`tensors`](Self::tensors) gave; from none, one that begins.
     pub fn restore(tensors: &[Tensor]) -> Result<Self, CheckpointError> {
-        Ok(Self { alarm: Alarm::restore(tensors)? })
+        Ok(Self { alarm: Alarm::restore(tensors)?, memory: Memory::restore(tensors)? })
     }
 }

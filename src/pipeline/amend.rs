@@ -173,7 +173,7 @@ pub struct Amender<'a, M: Model, S: History, C: Clock> {
     pub model: &'a M,
     /// Its columns.
     pub schema: &'a Schema,
-    /// How it learns.
+    /// How it learns, and from which columns.
     pub setup: Setup,
     /// As the loop has them.
     pub settings: &'a Settings,

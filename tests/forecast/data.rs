@@ -53,7 +53,7 @@ pub struct Said {
 
 pub fn learn(model: &Forecasts, site: &ForecastEvidence, rows: &Rows, at: usize) -> ForecastEvidence {
     let (rows, offset) = (rows.view().slice(at..at + 1), Offset(at as i64));
-    let block = Block { rows, partition: Partition(0), offset, step: at as u64, pace: Pace::BAYES };
+    let block = Block { rows, partition: Partition(0), offset, step: at as u64, pace: Pace::BAYES, weights: &[] };
     model.learn(site, site, block).map_or_else(|_| site.clone(), |learnt| learnt.evidence)
 }
 

@@ -10,7 +10,29 @@ use crate::setup::Setup;
 
 const EVENTS: u64 = 900;
 
-const KINDS: [(&str, &str); 7] = [
+/// Columns of the last kind, beside those of the events.
+const FEATURES: &str = "
+[[features]]
+kind = \"lag\"
+of = \"amount\"
+per = \"user\"
+max_keys = 4
+
+[[features]]
+kind = \"rolling_mean\"
+of = \"latency\"
+events = 20
+
+[[features]]
+kind = \"log_gap\"
+per = \"record_key\"
+
+[[features]]
+kind = \"fourier\"
+season = \"hour\"
+";
+
+const KINDS: [(&str, &str); 8] = [
     ("forecast", "kind = \"forecast\"\ntarget = \"amount\"\nforecast = { key = \"user\" }\n"),
     ("linear", "kind = \"linear_regression\"\ntarget = \"amount\"\n"),
     ("logistic", "kind = \"logistic_regression\"\ntarget = \"paid\"\n"),
@@ -18,6 +40,7 @@ const KINDS: [(&str, &str); 7] = [
     ("softmax", "kind = \"softmax_regression\"\ntarget = \"user\"\n"),
     ("network", "kind = \"neural_network\"\ntarget = \"amount\"\n"),
     ("vae", "kind = \"vae\"\n"),
+    ("derived", "kind = \"linear_regression\"\ntarget = \"amount\"\n"),
 ];
 
 #[test]
@@ -28,6 +51,9 @@ fn killed_models_of_every_kind_end_where_uninterrupted_ones_do() {
         let wishes = |run: &str| {
             let mut wishes = setup.wishes(&format!("kinds.{name}.{run}"));
             (wishes.model, wishes.model_keys) = (name.into(), format!("{model_keys}explain = \"always\"\n"));
+            if name == "derived" {
+                wishes.columns.push_str(FEATURES);
+            }
             wishes
         };
         let (calm, mut wild) = (wishes("calm"), wishes("wild"));

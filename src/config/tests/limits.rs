@@ -3,7 +3,7 @@
 use super::*;
 
 /// Table, key, the least and the greatest value.
-const RANGES: [(&str, &str, i64, i64); 19] = [
+const RANGES: [(&str, &str, i64, i64); 22] = [
     ("model", "max_block", 1, 65_536),
     ("model.forecast", "max_keys", 1, 50_000),
     ("model.mixture", "components", 1, 1024),
@@ -20,6 +20,9 @@ const RANGES: [(&str, &str, i64, i64); 19] = [
     ("kafka", "max_depth", 1, 127),
     ("kafka", "replication_factor", 1, 32_767),
     ("columns", "capacity", 1, 1_000_000),
+    ("features", "terms", 1, 64),
+    ("features", "events", 1, 1024),
+    ("features", "max_keys", 1, 1_000_000),
     ("model.neural_network", "hidden", 1, 4096),
     ("model.vae", "hidden", 1, 4096),
     ("model.regression", "prior_scale", 1, 1000),
@@ -29,6 +32,8 @@ fn with(table: &str, key: &str, value: i64) -> String {
     let value = if key == "hidden" { format!("[{value}]") } else { value.to_string() };
     match (table, key) {
         ("columns", _) => format!("{}{key} = {value}\n", COLUMN.replace("number", "category")),
+        ("features", "terms") => format!("{COLUMN}[[features]]\nkind = \"fourier\"\nseason = \"day\"\n{key} = {value}\n"),
+        ("features", _) => format!("{COLUMN}[[features]]\nkind = \"lag\"\nof = \"a\"\n{key} = {value}\n"),
         // The interval must end before the time-out.
         (_, "commit_interval_ms") => format!("{COLUMN}[kafka]\ntransaction_timeout_ms = 900000\n{key} = {value}\n"),
         _ => format!("{COLUMN}[{table}]\n{key} = {value}\n"),

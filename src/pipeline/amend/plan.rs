@@ -104,6 +104,9 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
         if site.refused > 0 {
             return Ok(Err("blocks were refused"));
         }
+        if !self.setup.derivation.is_empty() {
+            return Ok(Err("columns are derived from the events before"));
+        }
         let nothing = Rows::new(self.schema.width());
         if self.model.contribution(&site.evidence, nothing.view()).is_none() {
             return Ok(Err("what an event teaches depends on what was known"));
