@@ -5,7 +5,7 @@ use statrs::function::gamma::digamma;
 use surprisal::features::{Kind, Rows};
 use surprisal::inference::rule::Pace;
 use surprisal::models::regression::{LinearRegression, RegressionConfig};
-use surprisal::models::{Evidence, Model, Standard};
+use surprisal::models::{Evidence, Model, Prediction, Standard};
 
 use crate::data::{assert_close, block, blocks, learn, linear, prequential, rows, schema, score, standards, sum};
 use crate::dense::{Design, Posterior};
