@@ -164,6 +164,7 @@ fn the_forgotten_no_longer_make_the_surprising_look_usual() {
         (total, above)
     };
     let ((total, above), (expected_total, expected_above)) = (tail(&world), tail(&other));
-    assert!((total - expected_total).abs() < 1e-6, "{total} and {expected_total} surprisals");
+    // Up to the weight that rare ones are learnt with, which is not the same in both.
+    assert!((total / expected_total - 1.0).abs() < 0.01, "{total} and {expected_total} surprisals");
     assert!(above <= expected_above + 20.0, "{above} and {expected_above} above 25 nats");
 }
