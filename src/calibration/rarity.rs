@@ -88,7 +88,8 @@ impl Rarity {
         }
         while self.above > TAIL * self.total && self.threshold < BINS - 1 {
             self.threshold += 1;
-            self.above -= self.bins[self.threshold];
+            // Not below zero, where the bins that it was the sum of are rounded otherwise.
+            self.above = (self.above - self.bins[self.threshold]).max(0.0);
         }
         while self.threshold > 0 && self.above + self.bins[self.threshold] <= TAIL * self.total {
             self.above += self.bins[self.threshold];

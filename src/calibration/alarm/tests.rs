@@ -34,6 +34,25 @@ fn streams(events: u32) -> [(&'static str, Vec<f64>); 4] {
     ]
 }
 
+/// Levels that come again and again, all in one bin, and then another: what is left above the threshold is rounded to nothing.
+#[test]
+fn an_alarm_reads_back_after_every_event() {
+    let noise = Noise::new(5);
+    let mut alarm = Alarm::default();
+    for at in 0..6_000_u32 {
+        let extremity = match at {
+            3_000..4_500 => 7.3,
+            4_500.. if at % 20 == 0 => 4.2,
+            _ => -noise.uniform(0, 0, at).ln(),
+        };
+        alarm.advance(&Alerts::default(), event(at, extremity));
+        if at >= 2_900 {
+            let tensors = alarm.tensors();
+            assert_eq!(Alarm::restore(&tensors).as_ref(), Ok(&alarm), "after event {at}");
+        }
+    }
+}
+
 #[test]
 fn a_budget_is_held_whatever_the_stream() {
     const DAYS: f64 = 400.0;

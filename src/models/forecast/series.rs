@@ -10,8 +10,8 @@ use crate::models::{NotFinite, Standard, Surprisal};
 /// Events with which a series begins, all of which count in full.
 const FIRST: u64 = 20;
 
-/// Numbers farther from 0 can't be squared.
-const LARGEST: f64 = 1e150;
+/// Numbers farther from 0 are refused: squares of their differences would be more than a snapshot may hold.
+const LARGEST: f64 = 1e140;
 
 /// The evidence of one series.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

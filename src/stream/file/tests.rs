@@ -79,10 +79,10 @@ const JSON_LINES: &str = r#"{"n":1.5,"label":0,"host":"a","k":3,"up":true,"at":"
 {"n":4,"label":null,"k":7.0,"up":true,"at":1709210096789}"#;
 
 const EXPECTED: [&str; 4] = [
-    "0 Some(1709210096000) Some(false): 1.5 a 3 1 NaN",
-    "1 Some(1709210096000) Some(true): -2000 b, \"c\" NaN 0 NaN",
+    "0 Some(1709210096000) Some(false): 1.5 a 3 1 1709210096000",
+    "1 Some(1709210096000) Some(true): -2000 b, \"c\" NaN 0 1709210096000",
     "2 None Some(true): NaN - NaN NaN NaN",
-    "3 Some(1709210096789) None: 4 - 7 1 NaN",
+    "3 Some(1709210096789) None: 4 - 7 1 1709210096789",
 ];
 
 #[test]
@@ -230,7 +230,11 @@ nonsense
     assert_eq!(schema.columns()[0].path, ["a", "n"]);
     assert_eq!(
         shown(&runs(&sample.path, &schema, Some("y.label"), 10).unwrap(), &schema),
-        ["0 Some(1709164800000) Some(true): 1 NaN 1 - -", "2 None None: NaN NaN NaN x 1", "3 None None: NaN NaN NaN - 1"]
+        [
+            "0 Some(1709164800000) Some(true): 1 1709164800000 1 - -",
+            "2 None None: NaN NaN NaN x 1",
+            "3 None None: NaN NaN NaN - 1"
+        ]
     );
 }
 
