@@ -10,6 +10,7 @@ use std::time::Instant;
 use self::drawn::Drawn;
 use super::report::Report;
 use super::{AppError, ModelOf, say};
+use crate::calibration::Budget;
 use crate::cli::BacktestArgs;
 use crate::config::{Config, ModelConfig};
 use crate::engine::{Engine, Explain, Refused, Score, Setup};
@@ -22,6 +23,9 @@ use crate::stream::file::{FileEvents, infer_schema};
 const STEP_ROWS: usize = 4096;
 /// Rows from which columns are inferred.
 pub const SAMPLE_ROWS: usize = 1000;
+
+/// Share of events that alert where nobody says how many and they have no time.
+const UNTIMED_RATE: f64 = 0.001;
 
 /// Rows that can't be scored and are shown one by one; more of them are shown at the level `debug`.
 const SHOWN_FAULTS: u64 = 10;
@@ -40,7 +44,11 @@ pub fn run(arguments: &BacktestArgs, model_of: ModelOf<'_>) -> Result<(), AppErr
             let columns = schema.columns().iter().map(|column| format!("{} {}", column.name, column.kind.name()));
             say(format_args!("  columns inferred     {}", columns.collect::<Vec<_>>().join(", ")))?;
             let config = ModelConfig::default();
-            let setup = config.setup();
+            let mut setup = config.setup();
+            // So many a day are none where events have no time.
+            if schema.timestamp().is_none() {
+                setup.alerts.budget = Budget::Rate(UNTIMED_RATE);
+            }
             (schema.clone(), schema, config, setup)
         }
     };

@@ -95,9 +95,6 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
         span: Span,
     ) -> Result<Result<Site<M::Evidence>, &'static str>, AmendError> {
         let site = &found.site;
-        if self.setup.robust {
-            return Ok(Err("events are learnt as far as they were plausible then"));
-        }
         if self.setup.learning.rule != Rule::default() {
             return Ok(Err("the model forgets, or learns for a population"));
         }
