@@ -65,7 +65,7 @@ fn rank_tables(folder: &Path) -> Result<Tabular, AppError> {
     ))?;
     for (name, path) in sets(folder)? {
         let schema = infer_schema(&path, Some(LABEL), SAMPLE_ROWS)?;
-        let config = ModelConfig::default();
+        let config = ModelConfig { robust: Some(true), ..ModelConfig::default() };
         let model = super::model(&schema, &config)?;
         let report = backtest(&path, &schema, Some(LABEL), model, config.setup(), &mut |_| Ok(()))?;
         let row = Row::new(name, &report).ok_or_else(|| {

@@ -38,7 +38,7 @@ pub struct ModelConfig {
     /// Events learnt in one step at most, 1 to 65536. Default: 256.
     #[serde(deserialize_with = "values::whole::<_, 1, 65536>")]
     pub max_block: usize,
-    /// Whether an event is learnt as far as it is plausible only: for a mixture, which does so by default if it has several components.
+    /// Whether an event is learnt as far as it is plausible only: for a mixture that is told to.
     pub robust: Option<bool>,
     /// Where the arithmetic is done: `cpu`, `cuda:N`, or `auto` for a GPU if there is one. Default: `cpu`.
     #[serde(deserialize_with = "values::device")]
@@ -114,7 +114,7 @@ impl ModelConfig {
 
     /// Whether an event is learnt as far as it is plausible only.
     fn is_robust(&self) -> bool {
-        self.robust.unwrap_or(self.kind == ModelKind::Mixture && self.mixture.components > 1)
+        self.kind == ModelKind::Mixture && self.robust.unwrap_or(false)
     }
 
     /// What is predicted from what, if the kind of model predicts one column from others.
