@@ -340,7 +340,7 @@ impl<M: Model> Engine<M> {
     /// Gives a partition up: from now on its evidence is whatever others publish.
     pub fn release(&mut self, partition: Partition) {
         if let Some(place) = self.places.remove(&partition) {
-            self.others.sites.insert(partition, place.site);
+            self.others.insert(partition, place.site);
             self.stale = true;
         }
     }
@@ -354,7 +354,7 @@ impl<M: Model> Engine<M> {
         if self.places.contains_key(&partition) || !newer {
             return Ok(());
         }
-        let before = self.others.sites.insert(partition, site);
+        let before = self.others.insert(partition, site);
         self.stale = true;
         if !self.model.reconciles() {
             return Ok(());
@@ -448,14 +448,14 @@ impl<M: Model> Engine<M> {
             scores.extend(surprisals.iter().enumerate().map(|(row, &Surprisal { nats, sd })| {
                 let extremity = extremities.as_ref().map_or(nats, |extremities| extremities[row]);
                 let event = Observation { extremity, sd, time_ms: run.heads[start + row].timestamp_ms, share };
-                // Nobody is told of what is to be forgotten.
+                // Nobody is told of what is to be forgotten, and no account is given again.
                 let judged = if forgotten { Verdict::default() } else { place.trail.alarm.advance(&self.setup.alerts, event) };
                 let Verdict { severity, alert } = judged;
                 let explained = match self.setup.explain {
                     Explain::Never => false,
                     Explain::Alerts => alert,
                     Explain::Always => true,
-                };
+                } && run.heads[start + row].offset >= place.scored_to;
                 let explain = || self.model.explain(&self.belief.posterior, rows.slice(row..row + 1)).map(Box::new);
                 Score {
                     surprisal: told(nats),

@@ -245,6 +245,7 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
         match self.stream.commit(&begun) {
             Ok(()) => {
                 self.engine.begun();
+                self.aborts = 0;
                 Ok(())
             }
             // One may have been taken in the meantime, whose next owner does it. For those that stay, it is done when next nothing

@@ -12,6 +12,10 @@ const COLD_WINDOWS: f64 = 10.0;
 const INHERITED: f64 = 1000.0;
 /// Standard deviations of what the model doesn't know by which an event must be more surprising than usual.
 const CERTAIN: f64 = 2.0;
+/// Windows that the memory holds at least.
+const REMEMBERED_WINDOWS: f64 = 20.0;
+/// Events that an alarm can have followed: so many that one more is still counted.
+const MOST_EVENTS: i64 = 1 << 62;
 /// Events for which the expected number of events as rare as the last is set at one event's probability.
 const PENALTY_EVENTS: f64 = 1000.0;
 
@@ -32,6 +36,13 @@ impl Default for Alerts {
     }
 }
 
+impl Alerts {
+    /// The same with surprise averaged over `window` events, and a memory in which there are enough of them.
+    pub fn over(self, window: f64) -> Self {
+        Self { window, memory: self.memory.max(REMEMBERED_WINDOWS * window), ..self }
+    }
+}
+
 /// An event, as far as the alarm is concerned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Observation {
@@ -48,7 +59,8 @@ pub struct Observation {
 /// What the alarm says of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Verdict {
-    /// Decades by which it is rarer than any that was to be expected so far, less what incidents as severe there have been. 0 for an event that neither opens an incident nor makes it worse.
+    /// Decades by which it is rarer than any that was to be expected so far, less what incidents as severe there have been. 0 for an event
+    /// that neither opens an incident nor makes it worse.
     pub severity: f64,
     /// Whether people are to be told.
     pub alert: bool,
@@ -87,6 +99,7 @@ impl Alarm {
         let mean = |of: fn(&Self) -> f64| others.iter().map(|other| of(other)).sum::<f64>() / others.len() as f64;
         self.rarity = Rarity::pooled(others.iter().map(|other| &other.rarity), INHERITED);
         self.usual = mean(|other| other.usual);
+        (self.level, self.doubt) = (self.usual, mean(|other| other.doubt));
         self.governor.correction = mean(|other| other.governor.correction);
     }
 
@@ -99,7 +112,7 @@ impl Alarm {
     pub fn advance(&mut self, alerts: &Alerts, event: Observation) -> Verdict {
         let bounded = |number: f64| if number.is_nan() { LARGEST } else { number.clamp(-LARGEST, LARGEST) };
         let (extremity, sd) = (bounded(event.extremity), bounded(event.sd));
-        if self.events == 0 {
+        if self.rarity.weight() == 0.0 {
             (self.level, self.doubt) = (extremity, sd);
         }
         self.level += (extremity - self.level) / alerts.window;
@@ -108,7 +121,7 @@ impl Alarm {
         let ready = self.rarity.weight() >= COLD_EVENTS + COLD_WINDOWS * alerts.window;
         let log10_p = self.rarity.advance(self.level, (-std::f64::consts::LN_2 / alerts.memory).exp());
         let certain = self.level - self.usual > CERTAIN * self.doubt;
-        self.usual += rarity::weight(log10_p) * (self.level - self.usual) / (self.events as f64).min(alerts.memory);
+        self.usual += rarity::weight(log10_p) * (self.level - self.usual) / self.rarity.weight().clamp(1.0, alerts.memory);
         let evidence = (-log10_p - (self.events as f64 / PENALTY_EVENTS).log10()).max(0.0);
         let rareness = Rareness { decades: -log10_p, ready, certain, time_ms: event.time_ms };
         Verdict {
@@ -149,8 +162,8 @@ impl Alarm {
             unreachable!("the shape was checked")
         };
         let bad = |name: &str, detail: String| Err(CheckpointError::BadValue { name: name.into(), detail });
-        if events < 1 {
-            return bad("alarm.whole", format!("element 0 is {events}, expected at least 1"));
+        if !(1..=MOST_EVENTS).contains(&events) {
+            return bad("alarm.whole", format!("element 0 is {events}, expected 1 to {MOST_EVENTS}"));
         }
         if let Some(at) = numbers.iter().position(|number| number.abs() > 1e18) {
             return bad("alarm.numbers", format!("element {at} is {}, expected at most 1e18", numbers[at]));

@@ -96,8 +96,8 @@ pub(super) struct Incident {
 /// correction ← correction − g · allowance(event) + g · [alert],   g = 0.3 (1 + 2 / (1 + alerts so far))
 /// ```
 ///
-/// So the sum of alerts differs from the sum of allowances by no more than the threshold has moved, over 0.3, whatever the stream: integral
-/// control, as of Gibbs & Candès (2021). An incident lasts until it has been calm for a while, or for so long that it is time to tell
+/// So the sum of alerts differs from the sum of allowances by no more than the threshold has moved, over 0.3, whatever the stream, but for what
+/// is discarded while an incident lasts and at the threshold's ends: integral control, as of Gibbs & Candès (2021). An incident lasts until it has been calm for a while, or for so long that it is time to tell
 /// of it again; one that is much worse need not wait. It pays for one alert only: while it lasts, the threshold doesn't fall below where it began.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Governor {
@@ -137,7 +137,8 @@ impl Governor {
     /// Whether this event is to alert.
     pub(super) fn advance(&mut self, budget: Budget, share: f64, excursion: f64, event: Rareness) -> bool {
         let elapsed_ms = self.pace.elapsed_ms(event.time_ms);
-        if !event.ready {
+        // As long as it isn't known how fast events come, a budget by time says nothing, and experience stays as it is.
+        if !event.ready || budget.allows(self.pace.gap_ms, share) <= 0.0 {
             return false;
         }
         let expected = self.expected(budget, share, excursion);

@@ -31,6 +31,6 @@ impl AlertsTable {
             }
         };
         let window = self.window.map_or(default.window, |events| events as f64);
-        Ok(Alerts { budget, window, ..default })
+        Ok(Alerts { budget, ..default }.over(window))
     }
 }

@@ -108,7 +108,7 @@ impl ModelConfig {
             ExplainKind::Alerts => Explain::Alerts,
             ExplainKind::Always => Explain::Always,
         };
-        let alerts = Alerts { window: self.kind.window(), ..Alerts::default() };
+        let alerts = Alerts::default().over(self.kind.window());
         Setup { learning: self.learning(), robust: self.is_robust(), explain, alerts, ..Setup::default() }
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::Site;
 use crate::calibration::Calibrator;
+use crate::features::derive::Memory;
 use crate::models::{Evidence, Model};
 use crate::record::Partition;
 
@@ -21,6 +22,12 @@ pub(super) struct Others<M: Model> {
 impl<M: Model> Others<M> {
     pub(super) fn new(model: &M) -> Self {
         Self { sites: BTreeMap::new(), evidence: model.nothing(), calibrator: Calibrator::default() }
+    }
+
+    /// Takes a site in and returns the one before. What it looks back at is of no use here, and can be large.
+    pub(super) fn insert(&mut self, partition: Partition, mut site: Site<M::Evidence>) -> Option<Site<M::Evidence>> {
+        site.trail.memory = Memory::default();
+        self.sites.insert(partition, site)
     }
 
     pub(super) fn add_up(&mut self, model: &M) {

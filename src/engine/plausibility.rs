@@ -18,13 +18,17 @@ const POWER: f64 = 0.5;
 /// Events seen before any is doubted.
 const EXPERIENCE: f64 = 100.0;
 
+/// The least weight: none at all would be no event, and with much less a mean of such events would lose its digits.
+const LEAST: f64 = 1e-200;
+
 /// The weights of events with these `surprisals`, in nats; none where all are 1.
 pub fn weights(seen: &Tail, surprisals: &[f64]) -> Vec<f64> {
     let experienced = seen.events() >= EXPERIENCE;
     // Where more than one in twenty is too rare for the sketch, the model is what is wrong.
     let Some(believed) = experienced.then(|| seen.quantile(BELIEVED)).flatten() else { return Vec::new() };
-    // A weight of zero would be no event at all.
-    let weight = |surprisal: &f64| (-POWER * (surprisal - believed).max(0.0)).exp().max(f64::MIN_POSITIVE);
+    // Where a model can't tell, nothing is less plausible.
+    let told = |surprisal: f64| if surprisal.is_nan() { f64::INFINITY } else { surprisal };
+    let weight = |surprisal: &f64| (-POWER * (told(*surprisal) - believed).max(0.0)).exp().max(LEAST);
     surprisals.iter().map(weight).collect()
 }
 
@@ -43,8 +47,9 @@ mod tests {
 
     #[test]
     fn weights_are_the_root_of_the_density_beyond_the_95th_percentile() {
-        let weights = weights(&seen(20_000), &[-5.0, 0.0, 2.9, 20_f64.ln() + 1.0, 20_f64.ln() + 8.0, f64::INFINITY]);
-        let expected = [1.0, 1.0, 1.0, (-0.5_f64).exp(), (-4.0_f64).exp(), f64::MIN_POSITIVE];
+        let weights = weights(&seen(20_000), &[-5.0, 0.0, 2.9, 20_f64.ln() + 1.0, 20_f64.ln() + 8.0, f64::INFINITY, f64::NAN]);
+        let expected = [1.0, 1.0, 1.0, (-0.5_f64).exp(), (-4.0_f64).exp(), LEAST, LEAST];
+        assert_eq!(weights.len(), expected.len());
         for (weight, expected) in weights.iter().zip(expected) {
             assert!((weight / expected - 1.0).abs() < 0.02, "{weights:?}");
         }

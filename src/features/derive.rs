@@ -28,6 +28,9 @@ pub const DEFAULT_KEYS: usize = 10_000;
 /// Bytes of the values that a partition's memory may come to hold.
 pub const MAX_MEMORY_BYTES: usize = 64 << 20;
 
+/// Bytes that a key takes beside its values, about.
+const KEY_BYTES: usize = 300;
+
 /// Whose past it is that an event is held against.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Per {
@@ -121,11 +124,11 @@ impl Derivation {
         self.derived.iter().filter(move |(derived, _)| betrays(&derived.formula)).map(|(derived, _)| derived.name.as_str())
     }
 
-    /// Bytes of the values that a memory may come to hold.
+    /// Bytes that a memory may come to hold, about.
     pub fn memory_bytes(&self) -> usize {
         let values = |layout: &Layout| layout.reaches.iter().map(|(_, events)| events).sum::<usize>();
-        let bytes =
-            self.layouts.iter().map(|layout| values(layout).saturating_mul(layout.max_keys).saturating_mul(size_of::<f64>()));
+        let key = |layout: &Layout| values(layout).saturating_mul(size_of::<f64>()).saturating_add(KEY_BYTES);
+        let bytes = self.layouts.iter().map(|layout| key(layout).saturating_mul(layout.max_keys));
         bytes.fold(0, usize::saturating_add)
     }
 

@@ -27,7 +27,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::checkpoint::{CheckpointError, Tensor, TooLarge};
 use crate::features::{Kind, RowsView, Schema};
-use crate::models::{Block, ColumnSummary, Learnt, Model, NotFinite, Part, Prediction, Progress, Surprisal};
+use crate::models::{
+    Block, ColumnSummary, Expected, Explanation, Learnt, Model, NotFinite, Part, Prediction, Progress, Surprisal,
+};
 
 pub use evidence::ForecastEvidence;
 
@@ -170,6 +172,15 @@ impl Model for Forecasts {
             _ => 0.0,
         };
         Some(self.read(rows).map(extremity).collect())
+    }
+
+    fn explain(&self, posterior: &ForecastEvidence, row: RowsView<'_>) -> Option<Explanation> {
+        let expected = || {
+            let prediction = self.predict(posterior, row)?.first().copied().flatten()?;
+            let Prediction { expected: mean, lower, upper, .. } = prediction;
+            Some(Expected::Number { mean, lower, upper })
+        };
+        Explanation::of_target(self, posterior, row, (&self.schema, self.target), expected)
     }
 
     fn learn(

@@ -134,3 +134,17 @@ fn numbers_meant_to_break_it_do_not() {
     let (said, _) = follow(&model, evidence, &series(&seasonal(600, 11)));
     assert!(said.last().unwrap().surprisal.nats.abs() < 20.0, "{:?}", said.last());
 }
+
+/// A series that was constant and then varies: what is far out for what was known counts for little, and yet the scale must follow.
+#[test]
+fn a_constant_series_that_begins_to_vary_is_forecast_by_what_it_does_then() {
+    let noise = surprisal::noise::Noise::new(11);
+    for (constant, level) in [(1000, 0.0), (1000, 5.0), (100, -3.0)] {
+        let value = |at: usize| level + if at < constant { 0.0 } else { noise.normal(at as u64, 0, 0) };
+        let values: Vec<f64> = (0..constant + 1500).map(value).collect();
+        let (said, _) = follow(&model(), model().nothing(), &series(&values));
+        let mean = mean(said[constant + 1000..].iter().map(|said| said.surprisal.nats));
+        // ln √(2πe) where the unit is the series' own deviation; that is known to a factor of ten.
+        assert!((1.42..1.42 + 10_f64.ln()).contains(&(mean + 0.1)), "{constant} of {level}: {mean} nats");
+    }
+}

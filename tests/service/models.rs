@@ -73,8 +73,7 @@ fn killed_models_of_every_kind_end_where_uninterrupted_ones_do() {
         let [expected, found] = [&calm, &wild].map(|wishes| scores(setup.brokers, &wishes.scores(), Format::Json));
         assert_eq!(expected.len() as u64, EVENTS);
         assert!(found == expected, "{name}: the scores are others");
-        // A forecast has one field, and gives no account.
-        for scored in found.values().filter(|_| name != "forecast") {
+        for scored in found.values() {
             let contributions = &scored.score.explanation.as_ref().expect("always explained").contributions;
             let sum: f64 = contributions.iter().map(|one| one.nats).sum();
             let surprisal = scored.score.surprisal;
@@ -83,9 +82,7 @@ fn killed_models_of_every_kind_end_where_uninterrupted_ones_do() {
         let [expected, found] = [&calm, &wild].map(|wishes| snapshots(setup.brokers, &wishes.posterior()));
         assert_same(&found[&0], &expected[&0]);
         sampled(name, text(&config));
-        if name != "forecast" {
-            explained(text(&config));
-        }
+        explained(text(&config));
     }
 }
 

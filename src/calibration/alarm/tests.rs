@@ -34,21 +34,18 @@ fn streams(events: u32) -> [(&'static str, Vec<f64>); 4] {
     ]
 }
 
-/// Levels that come again and again, all in one bin, and then another: what is left above the threshold is rounded to nothing.
+/// One level that comes again and again, all in one bin: what is left above the threshold when that has reached it is nothing, but for rounding.
 #[test]
 fn an_alarm_reads_back_after_every_event() {
     let noise = Noise::new(5);
-    let mut alarm = Alarm::default();
-    for at in 0..6_000_u32 {
-        let extremity = match at {
-            3_000..4_500 => 7.3,
-            4_500.. if at % 20 == 0 => 4.2,
-            _ => -noise.uniform(0, 0, at).ln(),
-        };
-        alarm.advance(&Alerts::default(), event(at, extremity));
-        if at >= 2_900 {
-            let tensors = alarm.tensors();
-            assert_eq!(Alarm::restore(&tensors).as_ref(), Ok(&alarm), "after event {at}");
+    for stream in 0..12 {
+        let mut alarm = Alarm::default();
+        for at in 0..1_500 {
+            let extremity = if at < 1_000 { -noise.uniform(0, stream, at).ln() } else { 1.5 + 0.5 * stream as f64 };
+            alarm.advance(&Alerts::default(), event(at, extremity));
+            if at >= 1_000 {
+                assert_eq!(Alarm::restore(&alarm.tensors()).as_ref(), Ok(&alarm), "stream {stream}, event {at}");
+            }
         }
     }
 }
@@ -154,6 +151,40 @@ fn a_partition_begins_with_the_experience_of_others() {
     heir.inherit(&[&experienced, &experienced]);
     assert_eq!(first_alert(heir), Some(9));
     assert!(first_alert(Alarm::default()).is_none_or(|at| at > 100), "by itself it would not know yet");
+}
+
+/// The first events of a partition are averages over less than a window, which must not pass for the level of a whole one.
+#[test]
+fn who_inherits_averages_is_not_alarmed_by_its_first_events() {
+    let noise = Noise::new(9);
+    let settings = Alerts::default().over(20.0);
+    let mut experienced = Alarm::default();
+    for at in 0..20_000 {
+        experienced.advance(&settings, event(at, -noise.uniform(0, 0, at).ln()));
+    }
+    let alarmed = (1..=200).filter(|stream| {
+        let mut heir = Alarm::default();
+        heir.inherit(&[&experienced]);
+        (0..40).any(|at| heir.advance(&settings, event(at, -noise.uniform(0, *stream, at).ln())).alert)
+    });
+    // A day has 288 events and one alert.
+    let alarmed = alarmed.count();
+    assert!(alarmed <= 28, "{alarmed} of 200 streams within 40 events");
+}
+
+#[test]
+fn any_window_comes_to_alert() {
+    let noise = Noise::new(10);
+    for window in [1.0, 600.0, 10_000.0] {
+        let settings = Alerts::default().over(window);
+        let (mut alarm, ordinary) = (Alarm::default(), (15.0 * window) as u32 + 200);
+        let mut alerted = false;
+        for at in 0..ordinary + 2 * window as u32 {
+            let extremity = if at < ordinary { -noise.uniform(0, 0, at).ln() } else { 60.0 };
+            alerted |= alarm.advance(&settings, event(at, extremity)).alert && at >= ordinary;
+        }
+        assert!(alerted, "{window}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! The step `y = x_t − x_{t−1}` is regressed on the last two steps (autoregression), on how far means of the last 4, 16 and 64 events are
 //! away (level and trend in error-correction form; Engle & Granger 1987), and on the season that the context expects. All are differences, so
-//! the series' level has no say and a change of units changes nothing.
+//! the series' level has next to no say and a change of units changes nothing.
 
 use super::average::Average;
 use super::predictive::Member;
@@ -23,7 +23,7 @@ const GAINS: [f64; 3] = [1.0 / 4.0, 1.0 / 16.0, 1.0 / 64.0];
 /// What the typical step keeps of its evidence with each event.
 const STEP_KEPT: f64 = 0.999;
 
-/// A step beyond as many typical ones counts for less in what is typical.
+/// Square of a step, in typical ones, at which it counts half in what is typical.
 const FAR_STEP: f64 = 25.0;
 
 /// Events that the mean and variance about the series' level are taken over.

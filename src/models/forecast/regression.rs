@@ -1,7 +1,8 @@
 //! Discounted Bayesian regression on a few features: the conjugate Normal-inverse-Gamma, in closed form.
 //!
 //! Evidence is `A = Σ w φφᵀ`, `b = Σ w φy`, `Y = Σ w y²` and `N = Σ w`, each multiplied by the discount with every event, so an event that is
-//! k events old counts `discount^k`. It is the exact posterior of a model whose coefficients drift (West & Harrison 1997, section 6.3).
+//! k events old counts `discount^k`. That is a dynamic regression with a discounted likelihood (West &
+//! Harrison 1997, section 6.3), but for the prior, which is not discounted: it stays as a ridge, so that nothing runs away.
 
 use super::predictive::Member;
 use crate::dist::student::Student;
