@@ -7,32 +7,40 @@ use serde_json::{Value, json};
 use super::{AppError, ModelOf, inspect, service, stream_settings};
 use crate::cli::ExplainArgs;
 use crate::codec::Decode;
+use crate::codec::wire::ContributionForm;
 use crate::config::Config;
 use crate::features::Rows;
+use crate::features::derive::About;
 use crate::models::{Contribution, Expected, Explanation, Model};
 use crate::record::{Offset, Partition};
 use crate::stream::kafka;
 
 /// Reads the event and the latest committed snapshots, and accounts for the event's surprisal under their posterior.
 pub fn run(config: &Config, arguments: &ExplainArgs, model_of: ModelOf<'_>) -> Result<(), AppError> {
-    let model = model_of(&config.schema, &config.model)?;
+    let model = model_of(&config.modelled(), &config.model)?;
     let (partition, offset) = (Partition(arguments.partition), Offset(arguments.offset));
     let place = format!("`{}`/{partition} at offset {offset}", config.kafka.events);
     let payload = kafka::event(&stream_settings(&config.model.id, &config.kafka), partition, offset)?;
     let payload =
         payload.ok_or_else(|| AppError::Unusable(format!("{place}: there is no event; is it still kept, and written?")))?;
     let mut rows = Rows::new(config.schema.width());
-    service::decoder(&config.schema, &config.kafka)
+    let decoded = service::decoder(&config.schema, &config.kafka)
         .decode(&payload, &mut rows)
         .map_err(|fault| AppError::Unusable(format!("{place}: {}", fault.detail)))?;
 
+    // The past of the event is gone: what looks back at it is missing.
+    let (derivation, mut wide) = (&config.derivation, Vec::new());
+    let about = About { key: None, time_ms: decoded.timestamp_ms };
+    derivation.derive(&mut derivation.memory(), rows.view(), [about].into_iter(), false, &mut wide);
+
     let (snapshots, evidence) = inspect::committed(config, &model)?;
     let posterior = model.posterior(&evidence).map_err(crate::engine::EngineError::from)?;
-    let explanation = model.explain(&posterior, rows.view()).ok_or_else(|| {
+    let explanation = model.explain(&posterior, rows.view().with_cells(wide.len(), &wide)).ok_or_else(|| {
         AppError::Unusable(format!("{place}: the model `{}` gives no account of this event's surprisal", model.kind()))
     })?;
     let covers = snapshots.iter().find(|snapshot| snapshot.header.partition == partition);
-    let account = Account { place, explanation, learnt: covers.is_some_and(|snapshot| offset < snapshot.covers_to) };
+    let learnt = covers.is_some_and(|snapshot| offset < snapshot.covers_to);
+    let account = Account { place, explanation, learnt, past_known: derivation.is_empty() };
     let mut out = io::stdout();
     let printed = if arguments.json { writeln!(out, "{:#}", account.json()) } else { account.print(&mut out) };
     printed.map_err(|source| AppError::System { doing: "printing", source })
@@ -44,6 +52,8 @@ struct Account {
     explanation: Explanation,
     /// Whether the posterior may know the event: its snapshot ends behind it.
     learnt: bool,
+    /// Whether no column looks back at earlier events, which aren't known here.
+    past_known: bool,
 }
 
 impl Account {
@@ -61,6 +71,9 @@ impl Account {
                 false => "end before the event",
             }
         )?;
+        if !self.past_known {
+            writeln!(out, "columns derived from earlier events count as missing here: the published score had them")?;
+        }
         writeln!(out, "\n      nats  field                 expected")?;
         for Contribution { column, nats, expected } in &self.explanation.contributions {
             let expected = match expected {
@@ -77,26 +90,12 @@ impl Account {
     }
 
     fn json(&self) -> Value {
-        let contributions = self.explanation.contributions.iter().map(|Contribution { column, nats, expected }| {
-            let mut contribution = json!({ "column": column, "nats": nats });
-            match expected {
-                Some(Expected::Number { mean, lower, upper }) => {
-                    contribution["mean"] = json!(mean);
-                    contribution["lower"] = json!(lower);
-                    contribution["upper"] = json!(upper);
-                }
-                Some(Expected::Value { likeliest, probability }) => {
-                    contribution["likeliest"] = json!(likeliest);
-                    contribution["probability"] = json!(probability);
-                }
-                None => {}
-            }
-            contribution
-        });
+        let contributions: Vec<_> = self.explanation.contributions.iter().map(ContributionForm::from).collect();
         json!({
             "surprisal": self.surprisal(),
             "learnt": self.learnt,
-            "contributions": contributions.collect::<Vec<_>>(),
+            "past_known": self.past_known,
+            "contributions": contributions,
             "nearest": self.explanation.nearest,
         })
     }

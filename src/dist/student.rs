@@ -30,6 +30,11 @@ impl Student {
         Self { dof, location, scale, half_step: ln_gamma_half_step(0.5 * dof) }
     }
 
+    /// That with the same degrees of freedom at another place.
+    pub fn placed(self, location: f64, scale: f64) -> Self {
+        Self { location, scale, ..self }
+    }
+
     /// `(x − location) / scale`.
     pub fn standardised(&self, x: f64) -> f64 {
         ((x - self.location) / self.scale).clamp(-FARTHEST, FARTHEST)
@@ -51,7 +56,7 @@ impl Student {
 
     /// The number that is exceeded with the probability `tail`, at most a half.
     pub fn upper_quantile(&self, tail: f64) -> Option<f64> {
-        let standard = Self { location: 0.0, scale: 1.0, ..*self };
+        let standard = self.placed(0.0, 1.0);
         let root = falling_root(1.0, |t| {
             let beyond = standard.tails(t).1;
             ((beyond / tail).ln(), -standard.ln_density(t).exp() / beyond)

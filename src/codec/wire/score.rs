@@ -10,7 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use prost::encoding::{WireType, bool as boolean, double, encode_key, encode_varint, int32, int64, message, uint32, uint64};
 use serde::{Deserialize, Serialize, Serializer};
 
-use account::{ContributionForm, PredictionForm, finite_explanation, finite_prediction};
+pub use account::ContributionForm;
+use account::{PredictionForm, finite_explanation, finite_prediction};
 
 use super::{Format, SCHEMA_VERSION, WireError, proto};
 use crate::engine::Score;

@@ -15,11 +15,11 @@ pub fn predictions(posterior: &LinearPosterior, table: &Table, rows: usize) -> V
     let Gamma { shape, rate } = posterior.precision;
     let noise = (rate / shape).sqrt();
     // The interval is as wide for all rows, in scales.
-    let Some(reach) = Student::new(2.0 * shape, 0.0, 1.0).upper_quantile(0.5 * (1.0 - INTERVAL)) else { return predictions };
+    let standard = Student::new(2.0 * shape, 0.0, 1.0);
+    let Some(reach) = standard.upper_quantile(0.5 * (1.0 - INTERVAL)) else { return predictions };
     let found = posterior.predictor.predict(table);
     for ((place, y), Predicted { mean, variance }) in table.places.iter().zip(&table.targets).zip(found) {
-        let student =
-            Student::new(2.0 * shape, target.location + target.scale * mean, target.scale * noise * (1.0 + variance).sqrt());
+        let student = standard.placed(target.location + target.scale * mean, target.scale * noise * (1.0 + variance).sqrt());
         let (expected, half) = (student.location, reach * student.scale);
         let prediction =
             Prediction { expected, lower: expected - half, upper: expected + half, probability: student.tails(*y).0 };
