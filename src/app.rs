@@ -128,8 +128,9 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
     execute(cli, &model)
 }
 
-/// The whole program with a model of one's own: `model_of` makes it over the configured columns and those derived from them, in place of the configured kind,
-/// and heeds of `[model]` what it likes. (`demo` and `scoreboard` bring their own columns, and keep to the program's models.)
+/// The whole program with a model of one's own: `model_of` makes it over the configured columns and those derived from them, in place
+/// of the configured kind, and heeds of `[model]` what it likes. (`demo` and `scoreboard` bring their own columns, and keep to the
+/// program's models.)
 ///
 /// ```no_run
 /// use surprisal::app;

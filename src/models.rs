@@ -91,7 +91,8 @@ pub struct Block<'a> {
     pub step: u64,
     /// What is kept of the site, and how much the block counts.
     pub pace: Pace,
-    /// How much of each event is believed, in (0, 1]: one a row, or none where all are believed. A model that doesn't weigh events believes all.
+    /// How much of each event is believed, in (0, 1]: one a row, or none where all are believed. A model that doesn't weigh events
+    /// believes all.
     pub weights: &'a [f64],
 }
 
@@ -197,8 +198,8 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
         None
     }
 
-    /// `-ln` of the probability of an event at least as extreme as each of `rows`, by a model that has a distribution function: what alerts are
-    /// judged by. That of any other model is its surprisal.
+    /// `-ln` of the probability of an event at least as extreme as each of `rows`, by a model that has a distribution function: what
+    /// alerts are judged by. That of any other model is its surprisal.
     fn extremity(&self, posterior: &Self::Posterior, rows: RowsView<'_>) -> Option<Vec<f64>> {
         let _ = (posterior, rows);
         None

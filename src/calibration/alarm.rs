@@ -148,7 +148,8 @@ impl Alarm {
         tensors
     }
 
-    /// The alarm from the tensors that [`tensors`](Self::tensors) gave. Snapshots from before there were alarms have none: then it begins anew.
+    /// The alarm from the tensors that [`tensors`](Self::tensors) gave. Snapshots from before there were alarms have none: then it
+    /// begins anew.
     pub fn restore(tensors: &[Tensor]) -> Result<Self, CheckpointError> {
         if !tensors.iter().any(|tensor| tensor.name.starts_with("alarm.")) {
             return Ok(Self::default());

@@ -96,9 +96,10 @@ pub(super) struct Incident {
 /// correction ← correction − g · allowance(event) + g · [alert],   g = 0.3 (1 + 2 / (1 + alerts so far))
 /// ```
 ///
-/// So the sum of alerts differs from the sum of allowances by no more than the threshold has moved, over 0.3, whatever the stream, but for what
-/// is discarded while an incident lasts and at the threshold's ends: integral control, as of Gibbs & Candès (2021). An incident lasts until it has been calm for a while, or for so long that it is time to tell
-/// of it again; one that is much worse need not wait. It pays for one alert only: while it lasts, the threshold doesn't fall below where it began.
+/// So the sum of alerts differs from the sum of allowances by no more than the threshold has moved, over 0.3, whatever the stream, but
+/// for what is discarded while an incident lasts and at the threshold's ends: integral control, as of Gibbs & Candès (2021). An
+/// incident lasts until it has been calm for a while, or for so long that it is time to tell of it again; one that is much worse need
+/// not wait. It pays for one alert only: while it lasts, the threshold doesn't fall below where it began.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Governor {
     pub(super) pace: Pace,

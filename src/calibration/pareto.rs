@@ -22,12 +22,13 @@ pub(super) struct Pareto {
 }
 
 impl Pareto {
-    /// The law of the excesses over the threshold that 2 % of the weight exceed, by probability-weighted moments (Hosking & Wallis 1987):
-    /// with `a₀ = E[X]` and `a₁ = E[X (1 − F)]`, shape `2 − a₀ / (a₀ − 2 a₁)` and scale `a₀ (1 − shape)`. The shape is shrunk to that of an exponential
-    /// tail, as if 20 more excesses had said so. It is never below `1 / (4 + N)`, as the rate of the tail isn't known better.
+    /// The law of the excesses over the threshold that 2 % of the weight exceed, by probability-weighted moments (Hosking & Wallis
+    /// 1987): with `a₀ = E[X]` and `a₁ = E[X (1 − F)]`, shape `2 − a₀ / (a₀ − 2 a₁)` and scale `a₀ (1 − shape)`. The shape is shrunk to
+    /// that of an exponential tail, as if 20 more excesses had said so. It is never below `1 / (4 + N)`, as the rate of the tail isn't
+    /// known better.
     ///
-    /// `thinned` says which share of what protection takes from exponential excesses was taken: their mean is lengthened accordingly. `None`
-    /// where there is too little.
+    /// `thinned` says which share of what protection takes from exponential excesses was taken: their mean is lengthened accordingly.
+    /// `None` where there is too little.
     pub(super) fn fit(means: &[f64], weights: &[f64], thinned: f64) -> Option<Self> {
         let total: f64 = weights.iter().sum();
         let share = (EVENTS / total).clamp(SHARE, LARGEST_SHARE);

@@ -26,15 +26,16 @@ const LARGEST_UNIT: f64 = 1e100;
 
 /// Levels seen, newer ones with more weight.
 ///
-/// Up to the threshold u, which at most 2 % of the weight lies above, `p(s) = (weight above + ½ of the same bin + ½) / (weight + 1)`. Beyond it the excess is
-/// exponential with a rate that is `Gamma(4 + N, 4 + E)` a posteriori, where N excesses sum up to E, so
+/// Up to the threshold u, which at most 2 % of the weight lies above, `p(s) = (weight above + ½ of the same bin + ½) / (weight + 1)`.
+/// Beyond it the excess is exponential with a rate that is `Gamma(4 + N, 4 + E)` a posteriori, where N excesses sum up to E, so
 ///
 /// ```text
 /// p(s) = p(u) ((4 + E) / (4 + E + s − u))^(4 + N)
 /// ```
 ///
-/// a generalised Pareto tail of shape `1 / (4 + N)` (Pickands 1975). A level is then learnt with the weight `min(1, p / 0.002)`. Where all levels are alike, this makes excesses look a
-/// tenth shorter than they are: probabilities of 1e-5 come out up to a third of what they are. Whoever alerts has to allow for that.
+/// a generalised Pareto tail of shape `1 / (4 + N)` (Pickands 1975). A level is then learnt with the weight `min(1, p / 0.002)`. Where
+/// all levels are alike, this makes excesses look a tenth shorter than they are: probabilities of 1e-5 come out up to a third of what
+/// they are. Whoever alerts has to allow for that.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Rarity {
     /// Weight in each bin, times `unit`; none before the first level.

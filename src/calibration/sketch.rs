@@ -1,8 +1,8 @@
 //! The sketch: the surprisals that the model has seen.
 //!
-//! Those of learnt events are kept in a t-digest (Dunning 2021) with the model's forgetting. One that is very rare among those before it is learnt with the
-//! weight `min(1, p / 0.001)`, so that anomalies don't become what is usual; how much weight was withheld is kept, too, and
-//! [`Tail`] gives back what the rarest of ordinary events have lost by it.
+//! Those of learnt events are kept in a t-digest (Dunning 2021) with the model's forgetting. One that is very rare among those before
+//! it is learnt with the weight `min(1, p / 0.001)`, so that anomalies don't become what is usual; how much weight was withheld is
+//! kept, too, and [`Tail`] gives back what the rarest of ordinary events have lost by it.
 
 use tdigest::{Centroid, TDigest};
 
@@ -98,8 +98,9 @@ impl Calibrator {
         *self = Self { withheld, ..Self::of(digest.centroids().to_vec(), range) };
     }
 
-    /// Takes `surprisals` out again, which were learnt: each, with the weight that it would have now, from the centroids nearest to it, as far as these weigh as much. Where many are taken
-    /// out of the tail, what is left of it is as coarse as the sketch was there: probabilities of a thousandth are within a factor of two and a half.
+    /// Takes `surprisals` out again, which were learnt: each, with the weight that it would have now, from the centroids nearest to it,
+    /// as far as these weigh as much. Where many are taken out of the tail, what is left of it is as coarse as the sketch was there:
+    /// probabilities of a thousandth are within a factor of two and a half.
     pub fn unlearn(&mut self, surprisals: &[f64]) {
         let (means, mut weights) = self.centroids();
         let tail = self.tail();

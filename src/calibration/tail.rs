@@ -9,10 +9,11 @@ const FEW: f64 = 10.0;
 /// Tail probabilities of surprisals, `P(S ≥ s)`.
 ///
 /// In the bulk it is `(1 + weight of surprisals ≥ s) / (1 + weight of all)`, below α no more often than α where surprisals are
-/// exchangeable, up to the sketch's error: a few percent of the probability, and at most half a centroid's weight where many surprisals tie. Beyond the
-/// ten most surprising events, or the thousandth, it goes on from there as the law of the excesses, [`Pareto`]: continuous, never rising, never zero, and below α as
-/// often as the law fits. What of the rarest thousandth was withheld from the sketch, half of it where surprisals are exchangeable,
-/// counts in both weights, up to that half: what was withheld beyond it are anomalies.
+/// exchangeable, up to the sketch's error: a few percent of the probability, and at most half a centroid's weight where many surprisals
+/// tie. Beyond the ten most surprising events, or the thousandth, it goes on from there as the law of the excesses, [`Pareto`]:
+/// continuous, never rising, never zero, and below α as often as the law fits. What of the rarest thousandth was withheld from the
+/// sketch, half of it where surprisals are exchangeable, counts in both weights, up to that half: what was withheld beyond it are
+/// anomalies.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tail {
     /// Surprisal, and the weight below it.

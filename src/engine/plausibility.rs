@@ -1,9 +1,9 @@
 //! Robust learning: an event is believed as far as it is plausible.
 //!
-//! An event of density p(x) is learnt with the weight `min(1, √(p(x) / p₀))`, where p₀ is the density that one event in twenty of those seen so
-//! far was below. In nats: `exp(−½ max(0, s − s₀))`, with s₀ the 95th percentile of surprisals. So what a single event adds to a statistic falls
-//! as its square root of a density does, however far out it is. A new regime is learnt once it persists: when one event in twenty is of it, s₀
-//! is where it is.
+//! An event of density p(x) is learnt with the weight `min(1, √(p(x) / p₀))`, where p₀ is the density that one event in twenty of those
+//! seen so far was below. In nats: `exp(−½ max(0, s − s₀))`, with s₀ the 95th percentile of surprisals. So what a single event adds to
+//! a statistic falls as its square root of a density does, however far out it is. A new regime is learnt once it persists: when one
+//! event in twenty is of it, s₀ is where it is.
 //!
 //! Sources: Basu et al. 1998 (density power weights); Duran-Martín et al. 2024 (weighted likelihoods in filters).
 

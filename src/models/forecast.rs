@@ -1,16 +1,16 @@
 //! Forecasts: the next number of a series from its past and the time of the week, by Bayesian regressions with forgetting.
 //!
-//! Two experts predict each event, both mixtures of Student's t. [`context`] knows what is normal for all times, for the hour of the day and for the
-//! hour of the week. [`dynamics`] knows how the series goes on from where it is: a bank of conjugate regressions with different features and
-//! discounts. Members are weighted by their *prequential evidence* with forgetting ([`average`]), and so are the experts: which
-//! of level, trend, season and autoregression matter, and how fast they are forgotten, is inferred from the stream. What past forecasts' probability
-//! integral transforms were is learnt too ([`recalibration`]), and the density, the interval and the expected value are all of the recalibrated
-//! mixture.
+//! Two experts predict each event, both mixtures of Student's t. [`context`] knows what is normal for all times, for the hour of the
+//! day and for the hour of the week. [`dynamics`] knows how the series goes on from where it is: a bank of conjugate regressions with
+//! different features and discounts. Members are weighted by their *prequential evidence* with forgetting ([`average`]), and so are the
+//! experts: which of level, trend, season and autoregression matter, and how fast they are forgotten, is inferred from the stream. What
+//! past forecasts' probability integral transforms were is learnt too ([`recalibration`]), and the density, the interval and the
+//! expected value are all of the recalibrated mixture.
 //!
 //! An event far out counts for less, `1/(1 + z²/16)`, in each member's evidence.
 //!
-//! Each event is to be learnt before the next is scored, so blocks of a forecast hold one event. A series forgets by its own evidence, not by
-//! the engine's half-life. An event without a target has no surprisal and teaches nothing.
+//! Each event is to be learnt before the next is scored, so blocks of a forecast hold one event. A series forgets by its own evidence,
+//! not by the engine's half-life. An event without a target has no surprisal and teaches nothing.
 
 mod average;
 mod context;

@@ -341,7 +341,8 @@ impl Model for Mixture {
         Ok(Learnt { evidence: block.pace.apply(site, news), progress })
     }
 
-    /// With one component all events are its own. Joint numbers with gaps, and categories' vocabularies, are as they are by what came before.
+    /// With one component all events are its own. Joint numbers with gaps, and categories' vocabularies, are as they are by what came
+    /// before.
     fn contribution(&self, site: &MixtureEvidence, rows: RowsView<'_>) -> Option<MixtureEvidence> {
         let separable = self.config.components == 1 && !self.layout.full && self.layout.categories.is_empty();
         let posterior = separable.then(|| self.posterior(site).ok()).flatten()?;

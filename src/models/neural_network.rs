@@ -4,8 +4,9 @@
 //! has normal noise, whose variance is learnt or is an output of its own; a boolean is Bernoulli, a category softmax over the texts
 //! seen so far and "any other". The score is `−ln 1/S Σ_s p(y | x, θ_s)` over S fixed draws of the weights.
 //!
-//! Inputs are a [`Design`](crate::features::Design)'s numbers in standard units, 0 where missing, with an input more for each that can be missing. Units are
-//! evidence, in the data's own, and move as more is seen. An event without a target has no surprisal and teaches nothing.
+//! Inputs are a [`Design`](crate::features::Design)'s numbers in standard units, 0 where missing, with an input more for each that can
+//! be missing. Units are evidence, in the data's own, and move as more is seen. An event without a target has no surprisal and teaches
+//! nothing.
 
 mod evidence;
 mod explain;

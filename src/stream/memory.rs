@@ -1,8 +1,8 @@
 //! A log in memory: the contract of [`Stream`] without a network, where every operation can be made the last one.
 //!
-//! Transactions, compaction of the posterior topic and the group's offsets are as on Kafka. It serves tests and embedders. A
-//! [`Fault`] plan stops, aborts, rebalances or repeats at the n-th operation; what was committed stays in the log, and another stream
-//! can be opened on it. One member works at a time: others have their turn while partitions are taken from it ([`MemoryStream::meanwhile`]).
+//! Transactions, compaction of the posterior topic and the group's offsets are as on Kafka. It serves tests and embedders. A [`Fault`]
+//! plan stops, aborts, rebalances or repeats at the n-th operation; what was committed stays in the log, and another stream can be
+//! opened on it. One member works at a time: others have their turn while partitions are taken from it ([`MemoryStream::meanwhile`]).
 
 mod history;
 

@@ -53,8 +53,8 @@ fn probability_integral_transforms_are_uniform() {
     }
 }
 
-/// What one event a million deviations out does to what is expected of later ones: for three events the regressions hold it for where the series
-/// is, and from then on it moves what is expected by less than one and a half standard deviations of the noise.
+/// What one event a million deviations out does to what is expected of later ones: for three events the regressions hold it for where
+/// the series is, and from then on it moves what is expected by less than one and a half standard deviations of the noise.
 #[test]
 fn one_event_has_a_bounded_say() {
     let mut values = seasonal(4_000, 8);

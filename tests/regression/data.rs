@@ -164,8 +164,8 @@ pub fn assert_close(found: f64, expected: f64, tolerance: f64) {
     assert!(error <= tolerance, "{found} is not {expected}: off by {error:e}");
 }
 
-/// Numbers meant to break a model of three inputs are scored finitely, and learnt finitely or refused, after rows whose cells `calm` gives one
-/// after another. `rows` makes rows of inputs and target.
+/// Numbers meant to break a model of three inputs are scored finitely, and learnt finitely or refused, after rows whose cells `calm`
+/// gives one after another. `rows` makes rows of inputs and target.
 pub fn assert_withstands<M: Model>(model: &M, calm: impl Fn(usize) -> f64, targets: &[f64], rows: impl Fn(Vec<f64>) -> Rows) {
     let odd = [0.0, -0.0, 1.0, 5e-324, -1e-310, 1e-200, 1e30, -1e150, 1e155, 1e300, -1.7e308, f64::NAN];
     for count in [0, 3, 600] {

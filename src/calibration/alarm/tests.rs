@@ -34,7 +34,8 @@ fn streams(events: u32) -> [(&'static str, Vec<f64>); 4] {
     ]
 }
 
-/// One level that comes again and again, all in one bin: what is left above the threshold when that has reached it is nothing, but for rounding.
+/// One level that comes again and again, all in one bin: what is left above the threshold when that has reached it is nothing, but for
+/// rounding.
 #[test]
 fn an_alarm_reads_back_after_every_event() {
     let noise = Noise::new(5);

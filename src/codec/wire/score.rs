@@ -37,8 +37,8 @@ pub struct Scored {
 
 /// Writes a score into `out`, in place of what it held.
 ///
-/// A surprisal or standard deviation that is not finite (an event that the model holds to be impossible) is written as the greatest finite number: neither
-/// JSON nor those who sum up scores have an infinity.
+/// A surprisal or standard deviation that is not finite (an event that the model holds to be impossible) is written as the greatest
+/// finite number: neither JSON nor those who sum up scores have an infinity.
 pub fn encode_score(
     model_id: &str,
     topic: &str,

@@ -3,7 +3,8 @@
 /// What is kept of a member's evidence with each event: the last 1/(1 − 0.99) = 100 events decide.
 const KEPT: f64 = 0.99;
 
-/// A member that predicts an event by more nats worse than the best of them is taken to be this much worse: one event is not to decide for long.
+/// A member that predicts an event by more nats worse than the best of them is taken to be this much worse: one event is not to decide
+/// for long.
 const WORST: f64 = 20.0;
 
 /// Log weights of N members, the greatest 0: `ln w_k ← 0.99 ln w_k + ln p_k(x)` (Raftery, Kárný & Ettler 2010).

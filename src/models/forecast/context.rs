@@ -1,7 +1,7 @@
 //! What is normal for all times, for the hour of the day and for the hour of the week: hierarchical means and variances with forgetting.
 //!
-//! Each level has bins, and a bin's mean and variance are shrunk towards those of the level above by a few visits' worth. Hours are UTC, by the
-//! event's own time; a week begins on a Thursday, as 1970 did. An event without a time has the first level only.
+//! Each level has bins, and a bin's mean and variance are shrunk towards those of the level above by a few visits' worth. Hours are
+//! UTC, by the event's own time; a week begins on a Thursday, as 1970 did. An event without a time has the first level only.
 
 use super::average::Average;
 use super::predictive::Member;
@@ -22,8 +22,8 @@ const HALF_LIFE: f64 = 16_000.0;
 /// Visits that the level above is worth.
 const PARENT: [f64; LEVELS] = [1.0, 4.0, 4.0];
 
-/// Share of the variance that the series had lately that no scale's square is below. What a level holds to be far out counts for little in its
-/// variance, which without this would stay as it was when a series that was constant begins to vary.
+/// Share of the variance that the series had lately that no scale's square is below. What a level holds to be far out counts for little
+/// in its variance, which without this would stay as it was when a series that was constant begins to vary.
 const LATELY: f64 = 0.01;
 
 /// The least variance: its root is still far above the smallest number.

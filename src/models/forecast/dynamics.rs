@@ -1,8 +1,8 @@
 //! How the series goes on from where it is: a bank of regressions of its next step, weighted by evidence.
 //!
-//! The step `y = x_t − x_{t−1}` is regressed on the last two steps (autoregression), on how far means of the last 4, 16 and 64 events are
-//! away (level and trend in error-correction form; Engle & Granger 1987), and on the season that the context expects. All are differences, so
-//! the series' level has next to no say and a change of units changes nothing.
+//! The step `y = x_t − x_{t−1}` is regressed on the last two steps (autoregression), on how far means of the last 4, 16 and 64 events
+//! are away (level and trend in error-correction form; Engle & Granger 1987), and on the season that the context expects. All are
+//! differences, so the series' level has next to no say and a change of units changes nothing.
 
 use super::average::Average;
 use super::predictive::Member;

@@ -1,11 +1,11 @@
 //! What past forecasts teach about the next one: the distribution of their probability integral transforms.
 //!
-//! If forecasts were right, `u = F(x)` would be uniform. Where it isn't, the forecast with the distribution function `G(F(x))` and density
-//! `p(x) g(F(x))` is better, with G the distribution that u has had (Dawid 1984; Kuleshov, Fenner & Ermon 2018). G is a forgetting histogram,
-//! shrunk to the uniform distribution, of which the forecast's density, intervals and probabilities are all made.
+//! If forecasts were right, `u = F(x)` would be uniform. Where it isn't, the forecast with the distribution function `G(F(x))` and
+//! density `p(x) g(F(x))` is better, with G the distribution that u has had (Dawid 1984; Kuleshov, Fenner & Ermon 2018). G is a
+//! forgetting histogram, shrunk to the uniform distribution, of which the forecast's density, intervals and probabilities are all made.
 
-/// Edges of the bins of either tail, as `−ln 2u` of the tail's probability u: fine in the middle, where series that repeat their values lie, and
-/// even on the scale of surprise further out. What is within the first of both tails is one bin.
+/// Edges of the bins of either tail, as `−ln 2u` of the tail's probability u: fine in the middle, where series that repeat their values
+/// lie, and even on the scale of surprise further out. What is within the first of both tails is one bin.
 const EDGES: [f64; SIDE] = [
     0.003, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4, 1.7, 2.0, 2.3, 2.6, 3.0, 3.5, 4.0, 4.5,
     5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 15.0, 20.0,

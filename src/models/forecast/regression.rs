@@ -1,8 +1,8 @@
 //! Discounted Bayesian regression on a few features: the conjugate Normal-inverse-Gamma, in closed form.
 //!
-//! Evidence is `A = Σ w φφᵀ`, `b = Σ w φy`, `Y = Σ w y²` and `N = Σ w`, each multiplied by the discount with every event, so an event that is
-//! k events old counts `discount^k`. That is a dynamic regression with a discounted likelihood (West &
-//! Harrison 1997, section 6.3), but for the prior, which is not discounted: it stays as a ridge, so that nothing runs away.
+//! Evidence is `A = Σ w φφᵀ`, `b = Σ w φy`, `Y = Σ w y²` and `N = Σ w`, each multiplied by the discount with every event, so an event
+//! that is k events old counts `discount^k`. That is a dynamic regression with a discounted likelihood (West & Harrison 1997, section
+//! 6.3), but for the prior, which is not discounted: it stays as a ridge, so that nothing runs away.
 
 use super::predictive::Member;
 use crate::dist::student::Student;
@@ -45,8 +45,9 @@ const fn start(i: usize) -> usize {
 }
 
 impl Regression {
-    /// The predictive of y at the features `phi`: Student's t with `max(2, N + 1)` degrees of freedom about `m = φᵀ(A + ρI)⁻¹b`, with squared
-    /// scale `(Y − bᵀ(A + ρI)⁻¹b + v) / (N + 1) · (1 + φᵀ(A + ρI)⁻¹φ)`. v is the prior scatter, worth one event, and `ρ = 0.1 v`.
+    /// The predictive of y at the features `phi`: Student's t with `max(2, N + 1)` degrees of freedom about `m = φᵀ(A + ρI)⁻¹b`, with
+    /// squared scale `(Y − bᵀ(A + ρI)⁻¹b + v) / (N + 1) · (1 + φᵀ(A + ρI)⁻¹φ)`. v is the prior scatter, worth one event, and `ρ = 0.1
+    /// v`.
     pub fn predict(&self, phi: &[f64], prior: f64) -> Member {
         let (ridge, dim) = (RIDGE * prior, phi.len());
         // L with LLᵀ = A + ρI, and L⁻¹b and L⁻¹φ as its rows come.

@@ -58,10 +58,10 @@ impl Likelihood {
         }
     }
 
-    /// Evaluates a block at `outputs` and writes `slope = ∂ ln p / ∂f` and `root`, with `E root rootᵀ` the curvature that [`curve`](Self::curve)
-    /// multiplies by: the Fisher matrix, of a boolean or class at the middle between p and y, so that an event that was not expected is not
-    /// taken for one that says nothing. Exact for one output, by a drawn class or signs for several. All are `[panel][output][PANEL]`, and 0 beyond
-    /// the last event. A target is a number, 0 or 1, or a class.
+    /// Evaluates a block at `outputs` and writes `slope = ∂ ln p / ∂f` and `root`, with `E root rootᵀ` the curvature that
+    /// [`curve`](Self::curve) multiplies by: the Fisher matrix, of a boolean or class at the middle between p and y, so that an event
+    /// that was not expected is not taken for one that says nothing. Exact for one output, by a drawn class or signs for several. All
+    /// are `[panel][output][PANEL]`, and 0 beyond the last event. A target is a number, 0 or 1, or a class.
     pub fn evaluate<T: Real>(
         self,
         outputs: &[T],

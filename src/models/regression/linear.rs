@@ -226,8 +226,8 @@ impl Model for LinearRegression {
 }
 
 impl LinearPosterior {
-    /// Of each active input in standard units, in the order of [`Model::parts`]: the mean of its coefficient, and the coefficient's variance
-    /// over σ². Its marginal is Student's t with 2a degrees of freedom and squared scale `variance · b/a`.
+    /// Of each active input in standard units, in the order of [`Model::parts`]: the mean of its coefficient, and the coefficient's
+    /// variance over σ². Its marginal is Student's t with 2a degrees of freedom and squared scale `variance · b/a`.
     pub fn coefficients(&self) -> Vec<Predicted> {
         self.predictor.coefficients()
     }

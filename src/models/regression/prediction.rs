@@ -7,8 +7,8 @@ use crate::dist::gamma::Gamma;
 use crate::dist::student::Student;
 use crate::models::{INTERVAL, Prediction};
 
-/// The exact predictive of each of the `rows` whose target is there, Student's t with 2a degrees of freedom about the predictor's mean; `None` for all
-/// others, and before the target has varied.
+/// The exact predictive of each of the `rows` whose target is there, Student's t with 2a degrees of freedom about the predictor's mean;
+/// `None` for all others, and before the target has varied.
 pub fn predictions(posterior: &LinearPosterior, table: &Table, rows: usize) -> Vec<Option<Prediction>> {
     let mut predictions = vec![None; rows];
     let Some(target) = posterior.target else { return predictions };

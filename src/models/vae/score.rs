@@ -14,8 +14,8 @@ use crate::models::Surprisal;
 use crate::noise::Noise;
 
 impl Vae {
-    /// Appends each row's surprisal, bounded from above by the importance-weighted bound. Its variance is that of `−ln p(x | m, θ)` over the
-    /// weights, at the encoder's mean m of z, by the delta method: `Σ (∂ ln p / ∂w)² Var w`.
+    /// Appends each row's surprisal, bounded from above by the importance-weighted bound. Its variance is that of `−ln p(x | m, θ)`
+    /// over the weights, at the encoder's mean m of z, by the delta method: `Σ (∂ ln p / ∂w)² Var w`.
     pub(super) fn surprisals(&self, posterior: &VaePosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         let events = rows.len();
         let mut workspace = self.workspace();
