@@ -79,29 +79,28 @@ class History:
             count = PARENT[level] + weight
             mean = (PARENT[level] * mean + weight * own_mean) / count
             variance = (PARENT[level] * variance + weight * own_variance) / count
-            scale = np.sqrt((max(variance, 0.01 * self.lately()) + 1e-9 * least + 1e-200) * (1 + 1 / count))
+            scale = np.sqrt((max(variance, 0.1 * self.step()) + 1e-9 * least + 1e-200) * (1 + 1 / count))
             members.append((weights[level], max(count, 2), mean, scale, 1 / count))
         return members
 
-    def lately(self):
-        """Variance about the level, over the last 512 events or so."""
-        level, spread = self.x[0], 0.0
-        for i, x in enumerate(self.x[1:], 2):
-            gap, window = x - level, min(i, 512)
-            level, spread = level + gap / window, spread + (gap**2 - spread) / window
-        return spread
+    def step(self):
+        """Typical square of a step."""
+        typical = 0.0
+        for i in range(1, len(self.x)):
+            counts = sum(0.999**age for age in range(i))
+            typical += self.step_weights[i] * ((self.x[i] - self.x[i - 1]) ** 2 - typical) / counts
+        return typical
 
     def recent(self, t, season):
         """Features and prior scatter of event t, whose season is given."""
         x = np.array(self.x[:t])
         step = lambda age: x[t - 1 - age] - x[t - 2 - age] if t - 2 - age >= 0 else 0.0
         mean = lambda gain: x[0] * (1 - gain) ** (t - 1) + sum(gain * (1 - gain) ** (t - 1 - i) * x[i] for i in range(1, t))
-        level, typical = x[0], 0.0
+        level, spread = x[0], 0.0
         for i in range(1, t):
-            counts = sum(0.999**age for age in range(i))
-            typical += self.step_weights[i] * ((x[i] - x[i - 1]) ** 2 - typical) / counts
-            level += (x[i] - level) / min(i + 1, 512)
-        prior = typical + 1e-8 * self.lately() + 1e-12 * level**2 + 1e-100
+            gap, window = x[i] - level, min(i + 1, 512)
+            level, spread = level + gap / window, spread + (gap**2 - spread) / window
+        prior = self.step() + 1e-8 * spread + 1e-12 * level**2 + 1e-100
         last = x[t - 1]
         before = x[0] if t == 1 else self.season[t - 1]
         return np.array([np.sqrt(prior), step(0), step(1), mean(1 / 4) - last, mean(1 / 16) - last, mean(1 / 64) - last,
@@ -183,7 +182,7 @@ class History:
     def spread(self):
         weights = np.array([w[0] for w in self.context_weights]) * 2.0 ** (-np.arange(len(self.x))[::-1] / HALF_LIFE)
         mean = np.average(self.x, weights=weights)
-        return np.sqrt(max(np.average((np.array(self.x) - mean) ** 2, weights=weights), 0.01 * self.lately()))
+        return np.sqrt(max(np.average((np.array(self.x) - mean) ** 2, weights=weights), 0.1 * self.step()))
 
     def take(self, time, x, season):
         self.x.append(x)

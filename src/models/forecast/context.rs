@@ -22,9 +22,10 @@ const HALF_LIFE: f64 = 16_000.0;
 /// Visits that the level above is worth.
 const PARENT: [f64; LEVELS] = [1.0, 4.0, 4.0];
 
-/// Share of the variance that the series had lately that no scale's square is below. What a level holds to be far out counts for little
-/// in its variance, which without this would stay as it was when a series that was constant begins to vary.
-const LATELY: f64 = 0.01;
+/// Share of the typical step's square that no scale's square is below. What a level holds to be far out counts for little in its
+/// variance, which without this would stay as it was when a series that was constant begins to vary; what is typical of steps has
+/// followed after a thousand events.
+const STEPS: f64 = 0.1;
 
 /// The least variance: its root is still far above the smallest number.
 const FLOOR: f64 = 1e-200;
@@ -71,15 +72,15 @@ impl Context {
         self.bins[0]
     }
 
-    /// The variance of all times, where the series' variance was `lately` of late: no less than a hundredth of that.
-    pub fn variance(&self, lately: f64) -> f64 {
-        self.whole().variance.max(LATELY * lately)
+    /// The variance of all times, no less than a tenth of `step`, the typical step's square.
+    pub fn variance(&self, step: f64) -> f64 {
+        self.whole().variance.max(STEPS * step)
     }
 
     /// What each level expects at `time_ms`, once something has been seen: Student's t with `max(2, κ + W)` degrees of freedom about
     /// `m = (κ m′ + W M) / (κ + W)`, with squared scale `v (1 + 1/(κ + W))` and v shrunk likewise; m′ and v′ are those of the level above.
-    /// v is at least a hundredth of `lately`, the series' variance of late.
-    pub fn predict(&self, time_ms: Option<i64>, lately: f64) -> Vec<Member> {
+    /// v is at least a tenth of `step`, the typical step's square.
+    pub fn predict(&self, time_ms: Option<i64>, step: f64) -> Vec<Member> {
         let (places, levels) = places(time_ms);
         let weights = self.average.weights(levels);
         let Bin { mean: all, variance, .. } = self.whole();
@@ -93,7 +94,7 @@ impl Context {
             mean += share * (bin.mean - mean);
             spread += share * (bin.variance - spread);
             let leverage = 1.0 / count;
-            let scale = ((spread.max(LATELY * lately) + 1e-9 * least + FLOOR) * (1.0 + leverage)).sqrt();
+            let scale = ((spread.max(STEPS * step) + 1e-9 * least + FLOOR) * (1.0 + leverage)).sqrt();
             members.push(Member { weight: weights[level], student: Student::new(count.max(2.0), mean, scale), leverage });
         }
         members

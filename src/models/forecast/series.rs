@@ -37,7 +37,7 @@ impl Series {
             return None;
         }
         let [of_context, of_dynamics] = self.experts.weights(2);
-        let context = Forecast { weight: of_context, members: self.context.predict(time_ms, self.lately()) };
+        let context = Forecast { weight: of_context, members: self.context.predict(time_ms, self.dynamics.recent.step) };
         let dynamics = Forecast { weight: of_dynamics, members: self.dynamics.predict(context.mean()) };
         Some(Predictive { experts: [context, dynamics], recalibration: &self.recalibration })
     }
@@ -45,12 +45,7 @@ impl Series {
     /// The series' own spread, in which surprisal is measured; none before it has varied.
     fn units(&self) -> Option<Standard> {
         let whole = self.context.whole();
-        Standard::learnt(whole.weight, whole.mean, whole.weight * self.context.variance(self.lately()))
-    }
-
-    /// Its variance of late, in which every event counts in full.
-    fn lately(&self) -> f64 {
-        self.dynamics.recent.variance
+        Standard::learnt(whole.weight, whole.mean, whole.weight * self.context.variance(self.dynamics.recent.step))
     }
 
     /// How surprising `x` is. A series that has never varied changes with probability 1/(n + 2), as a regression's target does.
