@@ -25,14 +25,14 @@ pub fn run(config: &Config, model_of: ModelOf<'_>) -> Result<(), AppError> {
     if failpoint::PRESENT {
         tracing::warn!("built with the feature `failpoints`, for tests: the environment can have it die; not for production");
     }
+    let runtime = Runtime::new().map_err(|source| AppError::System { doing: "starting the HTTP server's threads", source })?;
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signals(&runtime, Arc::clone(&stop))?;
     let model = model_of(&config.modelled(), &config.model)?;
     let metrics = Metrics::install()?;
     let health = Health::default();
-    let runtime = Runtime::new().map_err(|source| AppError::System { doing: "starting the HTTP server's threads", source })?;
     let server = runtime.block_on(Server::start(config.http.listen, metrics, health.clone()))?;
     tracing::info!(address = %server.address(), "metrics are served");
-    let stop = Arc::new(AtomicBool::new(false));
-    stop_on_signals(&runtime, Arc::clone(&stop))?;
     let settings = stream_settings(&config.model.id, &config.kafka);
     let served = serve(model, config, settings, health, &stop, &mut |_| {});
     runtime.block_on(server.stop());

@@ -9,6 +9,8 @@ use crate::process::{Process, text};
 use crate::setup::Setup;
 
 const EVENTS: u64 = 900;
+/// Of them, those that are there before the kill.
+const BEFORE: u64 = 600;
 
 /// Columns of the last kind, beside those of the events.
 const FEATURES: &str = "
@@ -45,11 +47,11 @@ const KINDS: [(&str, &str); 8] = [
 
 #[test]
 fn killed_models_of_every_kind_end_where_uninterrupted_ones_do() {
-    let setup = Setup::new("kinds", 1);
-    produce(setup.brokers, &setup.events, &batch(0..EVENTS, 1));
     for (name, model_keys) in KINDS {
+        let setup = Setup::new(&format!("kinds-{name}"), 1);
+        produce(setup.brokers, &setup.events, &batch(0..BEFORE, 1));
         let wishes = |run: &str| {
-            let mut wishes = setup.wishes(&format!("kinds.{name}.{run}"));
+            let mut wishes = setup.wishes(&format!("{name}.{run}"));
             (wishes.model, wishes.model_keys) = (name.into(), format!("{model_keys}explain = \"always\"\n"));
             if name == "derived" {
                 wishes.columns.push_str(FEATURES);
@@ -65,6 +67,8 @@ fn killed_models_of_every_kind_end_where_uninterrupted_ones_do() {
         let mut follower = Follower::open(setup.brokers, &wild.scores());
         follower.until(250);
         service.kill();
+        // Whatever the killed one came to, there is something left for the next.
+        produce(setup.brokers, &setup.events, &batch(BEFORE..EVENTS, 1));
         let mut service = Process::run(&config);
         follower.until(EVENTS as usize);
         service.stop();
