@@ -2,7 +2,7 @@
 #   make demo    the main job, on an embedded broker, with real data      make test         all tests, against a real Kafka
 #   make chaos   exactly once under faults: twenty minutes; ARGS=--short takes one, and is part of make test
 #   make soak    half an hour at 80 % of this machine's peak: nothing lost or doubled, no growth of memory, descriptors, threads or lag
-#   make bench   Criterion and end-to-end benchmarks                      make bench-peers  against Python peers
+#   make bench   Criterion and end-to-end benchmarks                      make bench-peers  against peers
 #   make scoreboard DATA=dir   ranking quality on a folder of data sets   make lint         formatting and clippy
 #   make cuda    the build for NVIDIA GPUs, on any machine                make check-cuda   clippy on its code
 #   make fuzz    each decoder, the configuration and snapshots against bytes that are made to break them, FUZZ_SECONDS each
@@ -58,8 +58,13 @@ bench: rust kafka
 scoreboard: build
 	$(CARGO) run --release --quiet -- scoreboard --data $(DATA) --output target/scoreboard.json $(ARGS)
 
+# Only the ranking of files, which --only leaves out, has a peer in Java.
+bench-peers: RANKING = $(if $(findstring --only,$(ARGS)),,$(findstring --data,$(ARGS)))
 bench-peers: rust
 	$(call need,$(PYTHON),install Python 3.11 or later with its venv module)
+	$(if $(RANKING),$(call need,java,install Java 17 or later (Debian: apt-get install openjdk-17-jdk-headless)))
+	$(if $(RANKING),$(call need,javac,install a JDK 17 or later (Debian: apt-get install openjdk-17-jdk-headless)))
+	$(if $(RANKING),$(call need,mvn,install Maven (Debian: apt-get install maven)))
 	test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --requirement benches/peers/requirements.txt
 	$(VENV)/bin/python benches/peers/run.py $(ARGS)

@@ -1,4 +1,4 @@
-"""Surprisal beside Python programs of its kind: cost and quality on the same rows in the same order, in one run on one core.
+"""Surprisal beside programs of its kind: cost and quality on the same rows in the same order, in one run on one core.
 
 Costs are processor time, the median of repeats (of the ranking peers: one run). Every row is scored before it is learnt, by all but
 IsolationForest, which is fitted to all of them beforehand. docs/benchmarks.md says what is measured and how to read it.
@@ -39,7 +39,8 @@ def machine():
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")] or [platform.processor()]
     facts = {"processor": names[0], "processors": os.cpu_count(), "python": platform.python_version()}
-    return facts | {name: version(name) for name in ("jax", "numpy", "numpyro", "river", "scikit-learn")}
+    facts |= {name: version(name) for name in ("jax", "numpy", "numpyro", "river", "scikit-learn")}
+    return facts | {"randomcutforest": files.RANDOM_CUT_FOREST}
 
 
 def main():
