@@ -11,6 +11,7 @@ mod forecast;
 mod kafka;
 mod model;
 mod properties;
+mod regimes;
 mod values;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::calibration::Alerts;
+use crate::drift::Watch;
 use crate::engine::Setup;
 use crate::features::{Derivation, Schema};
 
@@ -38,6 +40,7 @@ use alerts::AlertsTable;
 use columns::ColumnTable;
 use error::{Fault, Source};
 use features::FeatureTable;
+use regimes::RegimesTable;
 
 /// Everything a configuration file says, checked and complete.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +53,8 @@ pub struct Config {
     pub derivation: Derivation,
     /// `[alerts]`: how many alerts people are willing to look at.
     pub alerts: Alerts,
+    /// `[regimes]`: series of which people want to know when they change.
+    pub watch: Watch,
     /// `[kafka]`: where events come from and results go.
     pub kafka: KafkaConfig,
     /// `[http]`: where the program can be watched.
@@ -90,6 +95,7 @@ struct Document {
     columns: Vec<ColumnTable>,
     features: Vec<FeatureTable>,
     alerts: AlertsTable,
+    regimes: RegimesTable,
     kafka: KafkaConfig,
     http: HttpConfig,
 }
@@ -97,7 +103,8 @@ struct Document {
 impl Config {
     /// What the engine does.
     pub fn setup(&self) -> Setup {
-        Setup { alerts: self.alerts, derivation: self.derivation.clone(), ..self.model.setup() }
+        let (watch, derivation) = (self.watch.clone(), self.derivation.clone());
+        Setup { alerts: self.alerts, watch, derivation, ..self.model.setup() }
     }
 
     /// Reads and checks the file at `path`, and looks its secrets up in the environment.
@@ -130,14 +137,15 @@ impl Config {
 
     /// Checks what takes more than one value to see, and fills in the defaults that depend on others.
     fn complete(document: Document, source: &Source<'_>, environment: &Environment<'_>) -> Result<Self, Fault> {
-        let Document { model, columns, features, alerts, mut kafka, http } = document;
+        let Document { model, columns, features, alerts, regimes, mut kafka, http } = document;
         let schema = columns::schema(columns, source)?;
         let derivation = features::derivation(&features, &schema, source)?;
         let wide = derivation.widen(&schema);
         model.complete(&wide, source)?;
         features::check_inputs(&derivation, &wide, &model, source)?;
         let alerts = alerts.complete(model.setup().alerts, source)?;
+        let watch = regimes.complete(&wide, source)?;
         kafka.complete(&model.id, source, environment)?;
-        Ok(Self { model, schema, derivation, alerts, kafka, http })
+        Ok(Self { model, schema, derivation, alerts, watch, kafka, http })
     }
 }

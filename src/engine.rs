@@ -20,6 +20,7 @@ mod trail;
 use std::collections::BTreeMap;
 
 use crate::calibration::{Alarm, Calibrator, Observation, Tail, Verdict};
+use crate::drift::{Change, Origin};
 use crate::features::derive::{About, Memory};
 use crate::features::{Rows, RowsView, Schema};
 use crate::inference::rule::Rule;
@@ -83,6 +84,8 @@ pub struct Score {
     pub prediction: Option<Prediction>,
     /// Which fields made the surprisal, where that was asked for.
     pub explanation: Option<Box<Explanation>>,
+    /// Series that were found to be in another regime.
+    pub changes: Vec<Change>,
 }
 
 /// A partition that this engine learns.
@@ -261,6 +264,11 @@ impl<M: Model> Engine<M> {
         thresholds.min_by(f64::total_cmp)
     }
 
+    /// Events with a value since a watched series entered its regime, in the partition learnt here where these are fewest.
+    pub fn youngest_regime(&self) -> Option<u64> {
+        self.places.values().filter_map(|place| place.trail.regimes.youngest()).min()
+    }
+
     /// Whether a site has changed since it was last published.
     pub fn has_unpublished(&self) -> bool {
         self.places.values().any(|place| place.unpublished)
@@ -303,6 +311,7 @@ impl<M: Model> Engine<M> {
         };
         let site = site.unwrap_or_else(|| Site::new(self.model.nothing(), from));
         let mut trail = site.trail.clone();
+        trail.regimes.follow(&self.setup.watch);
         let memory = self.setup.derivation.memory();
         if trail.memory.is_blank() && site.events == 0 {
             trail.memory = memory;
@@ -447,7 +456,8 @@ impl<M: Model> Engine<M> {
             let extremities = self.model.extremity(&self.belief.posterior, rows);
             scores.extend(surprisals.iter().enumerate().map(|(row, &Surprisal { nats, sd })| {
                 let extremity = extremities.as_ref().map_or(nats, |extremities| extremities[row]);
-                let event = Observation { extremity, sd, time_ms: run.heads[start + row].timestamp_ms, share };
+                let head = &run.heads[start + row];
+                let event = Observation { extremity, sd, time_ms: head.timestamp_ms, share };
                 // Nobody is told of what is to be forgotten, and no account is given again.
                 let judged = if forgotten { Verdict::default() } else { place.trail.alarm.advance(&self.setup.alerts, event) };
                 let Verdict { severity, alert } = judged;
@@ -455,7 +465,12 @@ impl<M: Model> Engine<M> {
                     Explain::Never => false,
                     Explain::Alerts => alert,
                     Explain::Always => true,
-                } && run.heads[start + row].offset >= place.scored_to;
+                } && head.offset >= place.scored_to;
+                let origin = Origin { offset: head.offset.0, time_ms: head.timestamp_ms };
+                let changes = match forgotten {
+                    true => Vec::new(),
+                    false => place.trail.regimes.observe(&self.setup.watch, origin, rows.row(row), nats),
+                };
                 let explain = || self.model.explain(&self.belief.posterior, rows.slice(row..row + 1)).map(Box::new);
                 Score {
                     surprisal: told(nats),
@@ -466,6 +481,7 @@ impl<M: Model> Engine<M> {
                     step: self.step,
                     prediction: predictions.as_ref().and_then(|predictions| predictions[row]),
                     explanation: if explained { explain() } else { None },
+                    changes,
                 }
             }));
             // What is to be forgotten is scored like any event, and leaves no trace in what is learnt.

@@ -8,6 +8,7 @@ pub mod codec;
 pub mod config;
 pub mod device;
 pub mod dist;
+pub mod drift;
 pub mod engine;
 pub mod failpoint;
 pub mod features;

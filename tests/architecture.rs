@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Top-level modules, from the roof to the ground.
-const FLOORS: [&str; 18] = [
+const FLOORS: [&str; 19] = [
     "app",
     "cli",
     "config",
@@ -15,6 +15,7 @@ const FLOORS: [&str; 18] = [
     "failpoint",
     "engine",
     "calibration",
+    "drift",
     "models",
     "inference",
     "dist",
@@ -26,7 +27,8 @@ const FLOORS: [&str; 18] = [
 ];
 
 /// Modules that take clocks, noise, files and networks as arguments, if at all.
-const PURE: [&str; 9] = ["engine", "calibration", "models", "inference", "dist", "record", "checkpoint", "features", "noise"];
+const PURE: [&str; 10] =
+    ["engine", "calibration", "drift", "models", "inference", "dist", "record", "checkpoint", "features", "noise"];
 
 /// What pure modules never name.
 const OUTSIDE: [&str; 8] =

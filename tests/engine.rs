@@ -4,7 +4,8 @@ mod support;
 
 use proptest::prelude::*;
 use support::tracer::{Trace, Tracer};
-use surprisal::engine::{Engine, EngineError, Learning, block_len};
+use surprisal::drift::{Change, Series, Watch};
+use surprisal::engine::{Engine, EngineError, Learning, Setup, block_len};
 use surprisal::features::Rows;
 use surprisal::inference::rule::Rule;
 use surprisal::record::{Head, Offset, Partition, Run};
@@ -104,6 +105,49 @@ proptest! {
         let scores = fold(&mut after, covered.0, &[end]);
         prop_assert_eq!(&scores[..], &expected[committed as usize..]);
         prop_assert_eq!(calm.sites().next(), after.sites().next());
+    }
+}
+
+/// An engine that watches the only column, which changes its level at offset 2000.
+fn watching() -> Engine<Tracer> {
+    let watch = Watch { series: vec![Series { name: "level".into(), cell: Some(0) }], ..Watch::default() };
+    let setup = Setup { watch, ..Setup::default() };
+    Engine::new(Tracer::default(), &Tracer::schema(), setup).expect("a trace is always finite")
+}
+
+/// Changes told of, each with the offset of the event that told.
+fn changes(engine: &mut Engine<Tracer>, offsets: std::ops::Range<i64>, committed: bool) -> Vec<(i64, Change)> {
+    let mut run = run(P0, offsets.clone());
+    let noise = |offset: i64| (offset as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) as f64 / u64::MAX as f64;
+    run.rows = Rows::from_cells(1, offsets.map(|offset| noise(offset) + if offset < 2000 { 0.0 } else { 5.0 }).collect());
+    let ready = engine.step(vec![run]).expect("in order");
+    let told = ready.scores().flat_map(|(_, head, score)| score.changes.iter().map(|change| (head.offset.0, change.clone())));
+    let told = told.collect();
+    if committed {
+        ready.advance(false);
+    }
+    told
+}
+
+#[test]
+fn a_change_of_regime_is_told_once_however_the_log_is_cut() {
+    let mut whole = watching();
+    whole.assign(P0, None, None, Offset(0)).unwrap();
+    let expected = changes(&mut whole, 0..3000, true);
+    assert_eq!(expected.len(), 1, "{expected:?}");
+    let (told_at, Change { series, offset, .. }) = &expected[0];
+    assert_eq!((series.as_str(), *offset), ("level", 2000));
+    for cut in [1990, 2001, *told_at, told_at + 1, 2500] {
+        let mut first = watching();
+        first.assign(P0, None, None, Offset(0)).unwrap();
+        let mut told = changes(&mut first, 0..cut, true);
+        assert_eq!(changes(&mut first, cut..3000, false).len() + told.len(), 1, "a step that is taken back at {cut}");
+        let (_, site) = first.sites().next().expect("assigned");
+        let mut second = watching();
+        let from = second.assign(P0, Some(site.clone()), Some(Offset(cut)), Offset(0)).unwrap();
+        told.extend(changes(&mut second, from.0..3000, true));
+        assert_eq!(told, expected, "restarted at {cut}");
+        assert_eq!(second.sites().next(), whole.sites().next());
     }
 }
 

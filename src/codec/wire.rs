@@ -18,7 +18,7 @@ pub use chunk::{
     parse_chunk_place, parse_snapshot_key, snapshot_key,
 };
 pub use letter::{DeadLetter, decode_dead_letter, encode_dead_letter};
-pub use score::{ContributionForm, Scored, decode_score, encode_score};
+pub use score::{ChangeForm, ContributionForm, Scored, decode_score, encode_score};
 pub use snapshot::{Archived, Snapshot, SnapshotHeader, decode_snapshot, encode_snapshot};
 
 /// The messages as prost compiles them.

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::calibration::Budget;
 use crate::device::Device;
+use crate::drift::Series;
 use crate::features::derive::{DEFAULT_KEYS, Derived, Formula, Per, Phase, Season, Statistic};
 use crate::features::{Column, Kind, Task};
 
@@ -62,7 +63,7 @@ fn the_example_loads_and_its_commented_keys_are_the_defaults() {
         .map(|line| line.strip_prefix('#').filter(|rest| rest.starts_with(|first: char| first.is_alphabetic())).unwrap_or(line))
         .collect();
     let shown = uncommented.iter().zip(EXAMPLE.lines()).filter(|(after, before)| **after != *before).count();
-    assert_eq!(shown, 53, "commented keys in the example");
+    assert_eq!(shown, 55, "commented keys in the example");
     assert_eq!(parsed(&lines(&uncommented)), written);
 }
 
@@ -93,6 +94,7 @@ fn the_documentation_lists_every_key_that_is_known_and_no_other() {
         ("[model.neural_network]", "model.neural_network"),
         ("[model.vae]", "model.vae"),
         ("[alerts]", "alerts"),
+        ("[regimes]", "regimes"),
         ("[kafka]", "kafka"),
         ("[http]", "http"),
         ("[[columns]]", "columns"),
@@ -151,13 +153,14 @@ fn every_key_changes_what_it_names() {
                 [[features]]\nkind = \"fourier\"\nname = \"w\"\nseason = \"week\"\nterms = 1\n\
                 [[features]]\nkind = \"rolling_sd\"\nof = \"z\"\nevents = 9\nper = \"x.y\"\nmax_keys = 8\n\
                 [alerts]\nrate = 1e-3\nwindow = 20\n\
+                [regimes]\nwatch = [\"z\", \"surprisal\", \"z_sd_9_per_x.y\"]\nlasting_events = 500\n\
                 [kafka]\nbrokers = [\"a:1\", \"SSL://[::1]:2\"]\ninstance = \"i\"\nevents = \"e\"\nscores = \"s\"\nposterior = \"p\"\n\
                 dead_letters = \"d\"\nstart = \"latest\"\ndeleted_events = \"skip\"\nstatic_membership = true\ncommit_interval_ms = 1\ncommit_max_events = 2\nsnapshot_interval_ms = 3\narchived_snapshots = 4\narchive_interval_ms = 5\n\
                 transaction_timeout_ms = 4000\nsession_timeout_ms = 8000\nscores_format = \"protobuf\"\ncreate_topics = false\nreplication_factor = 3\n\
                 max_event_bytes = 6\nmax_depth = 7\n\
                 [kafka.properties]\n\"linger.ms\" = 5\n\"sasl.password\" = { env = \"SET\" }\n\"socket.keepalive.enable\" = true\n\
                 [http]\nlisten = \"[::1]:0\"\n";
-    let Config { model, schema, derivation, alerts, kafka, http } = parsed(text);
+    let Config { model, schema, derivation, alerts, watch, kafka, http } = parsed(text);
     let mixture = MixtureConfig { components: 3, covariance: Covariance::Full, concentration: 2.0, ..MixtureConfig::default() };
     let expected = ModelConfig {
         id: "pay".into(),
@@ -226,6 +229,9 @@ fn every_key_changes_what_it_names() {
     assert_eq!(kafka, expected);
     assert_eq!(alerts, Alerts { budget: Budget::Rate(1e-3), window: 20.0, ..Alerts::default() });
     assert_eq!(parsed(&format!("{COLUMN}[alerts]\nper_day = 24\n")).alerts.budget, Budget::PerDay(24.0));
+    let series = |name: &str, cell| Series { name: name.into(), cell };
+    let expected = vec![series("z", Some(1)), series("surprisal", None), series("z_sd_9_per_x.y", Some(4))];
+    assert_eq!(watch, Watch { series: expected, hazard: 0.002 });
     assert_eq!(http.listen.to_string(), "[::1]:0");
 }
 
@@ -239,7 +245,7 @@ fn errors_show_place_value_and_what_would_be_right() {
         let (text, message) = case.split_once("\n---\n").expect("a case has two parts");
         assert_eq!(error(text), message, "for the configuration\n{text}");
     }
-    assert_eq!(cases.len(), 71);
+    assert_eq!(cases.len(), 74);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::Site;
 use crate::calibration::Calibrator;
+use crate::drift::Regimes;
 use crate::features::derive::Memory;
 use crate::models::{Evidence, Model};
 use crate::record::Partition;
@@ -26,7 +27,7 @@ impl<M: Model> Others<M> {
 
     /// Takes a site in and returns the one before. What it looks back at is of no use here, and can be large.
     pub(super) fn insert(&mut self, partition: Partition, mut site: Site<M::Evidence>) -> Option<Site<M::Evidence>> {
-        site.trail.memory = Memory::default();
+        (site.trail.regimes, site.trail.memory) = (Regimes::default(), Memory::default());
         self.sites.insert(partition, site)
     }
 

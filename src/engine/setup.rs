@@ -2,6 +2,7 @@
 
 use super::Learning;
 use crate::calibration::Alerts;
+use crate::drift::Watch;
 use crate::features::Derivation;
 
 /// What an engine does beside scoring.
@@ -15,6 +16,8 @@ pub struct Setup {
     pub explain: Explain,
     /// Of which events it tells people.
     pub alerts: Alerts,
+    /// Of which series it tells when their regime changes.
+    pub watch: Watch,
     /// Which columns it appends to those of an event.
     pub derivation: Derivation,
 }

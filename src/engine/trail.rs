@@ -5,6 +5,7 @@
 
 use crate::calibration::Alarm;
 use crate::checkpoint::{CheckpointError, Tensor};
+use crate::drift::Regimes;
 use crate::features::derive::Memory;
 
 /// State that follows a partition event by event.
@@ -12,6 +13,8 @@ use crate::features::derive::Memory;
 pub struct Trail {
     /// Decides which events people are told of.
     pub alarm: Alarm,
+    /// The regimes of the series that are watched.
+    pub regimes: Regimes,
     /// The past that derived columns look back at.
     pub memory: Memory,
 }
@@ -19,11 +22,12 @@ pub struct Trail {
 impl Trail {
     /// The trail as named tensors, all that [`restore`](Self::restore) needs.
     pub fn tensors(&self) -> Vec<Tensor> {
-        [self.alarm.tensors(), self.memory.tensors()].concat()
+        [self.alarm.tensors(), self.regimes.tensors(), self.memory.tensors()].concat()
     }
 
     /// The trail from the tensors that [`tensors`](Self::tensors) gave; from none, one that begins.
     pub fn restore(tensors: &[Tensor]) -> Result<Self, CheckpointError> {
-        Ok(Self { alarm: Alarm::restore(tensors)?, memory: Memory::restore(tensors)? })
+        let (alarm, regimes) = (Alarm::restore(tensors)?, Regimes::restore(tensors)?);
+        Ok(Self { alarm, regimes, memory: Memory::restore(tensors)? })
     }
 }

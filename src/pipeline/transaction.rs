@@ -215,10 +215,15 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
                 divergence: engine.model().divergence(engine.posterior()),
                 step_norm: progress.step_norm,
                 alert_threshold: engine.alert_threshold(),
+                youngest_regime: engine.youngest_regime(),
             }
             .emit();
         }
         self.emit_alerts();
+        let topic = &self.settings.topic;
+        for (partition, _, score) in ready.scores() {
+            score.changes.iter().for_each(|change| events::RegimeChanged { topic, partition, change }.emit());
+        }
         let Refused { events, cause, clipped } = ready.refused();
         if let Some(cause) = cause {
             events::BlockRefused { events: *events, cause }.emit();

@@ -4,6 +4,7 @@
 //! logs an event's content, but for the key of one that alerts.
 
 mod alerts;
+mod regimes;
 
 use std::fmt;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::metrics as m;
 use crate::record::{Offset, Partition, Reason};
 
 pub use alerts::{AlertRaised, AlertsUnlogged};
+pub use regimes::RegimeChanged;
 
 /// A run of records was decoded.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +81,8 @@ pub struct StepTaken {
     pub step_norm: Option<f64>,
     /// Decades of tail probability from which an incident alerts, in the partition where that is least.
     pub alert_threshold: Option<f64>,
+    /// Events since a series which is watched entered its regime, where these are fewest.
+    pub youngest_regime: Option<u64>,
 }
 
 impl StepTaken {
@@ -93,6 +97,7 @@ impl StepTaken {
             (m::DIVERGENCE, self.divergence),
             (m::STEP_NORM, self.step_norm),
             (m::ALERT_THRESHOLD, self.alert_threshold),
+            (m::YOUNGEST_REGIME, self.youngest_regime.map(|events| events as f64)),
         ];
         parts.iter().for_each(|(metric, value)| value.iter().for_each(|value| metric.set(*value)));
         if let (Some(likelihood), Some(divergence)) = (self.expected_log_likelihood, self.divergence) {
@@ -431,6 +436,7 @@ mod tests {
                     divergence,
                     step_norm,
                     alert_threshold: Some(3.5),
+                    youngest_regime: Some(7),
                 }
                 .emit();
             },
@@ -446,6 +452,7 @@ mod tests {
                 "surprisal_kl_from_prior_nats 199",
                 "surprisal_mean_surprisal_nats 1.5",
                 "surprisal_step_norm 0.25",
+                "surprisal_youngest_regime_events 7",
             ],
         );
         check(

@@ -65,6 +65,15 @@ pub(super) const ALERT_THRESHOLD: Metric = gauge(
     "surprisal_alert_threshold",
     "Decades of tail probability from which an incident alerts, in the partition where that is least",
 );
+pub(super) const CHANGES: Metric = counter(
+    "surprisal_regime_changes_total",
+    Unit::Count,
+    "Times that a series which is watched was found to be in another regime",
+);
+pub(super) const YOUNGEST_REGIME: Metric = gauge(
+    "surprisal_youngest_regime_events",
+    "Events since a series which is watched entered its regime, in the partition and series where these are fewest",
+);
 pub(super) const BATCHES: Metric =
     counter("surprisal_batches_total", Unit::Count, "Batches of records that were scored, learnt and committed");
 pub(super) const RECEIVED: Metric =
@@ -127,10 +136,12 @@ pub(super) const END_TO_END: Metric = seconds(
 pub(super) const BUILD: Metric = gauge("surprisal_build_info", "Always 1; the label `version` says which program this is");
 
 /// All metrics.
-pub const ALL: [Metric; 29] = [
+pub const ALL: [Metric; 31] = [
     EVENTS,
     ALERTS,
     ALERT_THRESHOLD,
+    CHANGES,
+    YOUNGEST_REGIME,
     BATCHES,
     RECEIVED,
     DEAD_LETTERS,

@@ -32,6 +32,9 @@ per = \"record_key\"
 [[features]]
 kind = \"fourier\"
 season = \"hour\"
+
+[regimes]
+watch = [\"amount\", \"surprisal\", \"latency_mean_20\"]
 ";
 
 const KINDS: [(&str, &str); 8] = [

@@ -1,6 +1,7 @@
 //! Scores: the one message that is written for every event, so it is written without allocating.
 
 mod account;
+mod change;
 
 use std::fmt;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 pub use account::ContributionForm;
 use account::{PredictionForm, finite_explanation, finite_prediction};
+pub use change::ChangeForm;
 
 use super::{Format, SCHEMA_VERSION, WireError, proto};
 use crate::engine::Score;
@@ -60,6 +62,7 @@ pub fn encode_score(
         step: score.step,
         prediction: finite_prediction(score.prediction),
         explanation: score.explanation.as_deref().map(|explanation| Box::new(finite_explanation(explanation))),
+        changes: score.changes.clone(),
     };
     match format {
         Format::Json => json(model_id, topic, partition, head, &score, out),
@@ -118,6 +121,7 @@ fn protobuf(model_id: &str, topic: &str, partition: Partition, head: &Head, scor
     if score.severity.to_bits() != 0 {
         double::encode(15, &score.severity, out);
     }
+    score.changes.iter().for_each(|change| message::encode(16, &proto::RegimeChange::from(change), out));
 }
 
 /// The JSON form, to be written. A key that is not UTF-8 goes as Base64.
@@ -148,6 +152,8 @@ struct JsonOut<'a> {
     contributions: Option<Vec<ContributionForm>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nearest: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changes: Vec<ChangeForm>,
 }
 
 fn is_zero(number: &f64) -> bool {
@@ -181,6 +187,7 @@ fn json(model_id: &str, topic: &str, partition: Partition, head: &Head, score: &
             .as_deref()
             .map(|explanation| explanation.contributions.iter().map(ContributionForm::from).collect()),
         nearest: score.explanation.as_deref().and_then(|explanation| explanation.nearest.as_deref()),
+        changes: score.changes.iter().map(ChangeForm::from).collect(),
     };
     serde_json::to_writer(out, &form).expect("a Vec takes any bytes, and the form's keys are texts");
 }
@@ -206,6 +213,8 @@ struct JsonIn {
     prediction: Option<PredictionForm>,
     contributions: Option<Vec<ContributionForm>>,
     nearest: Option<String>,
+    #[serde(default)]
+    changes: Vec<ChangeForm>,
 }
 
 #[derive(Deserialize)]
@@ -272,6 +281,7 @@ fn from_json(bytes: &[u8]) -> Result<Scored, WireError> {
                     nearest: form.nearest,
                 })
             }),
+            changes: form.changes.into_iter().map(Into::into).collect(),
         },
     })
 }
@@ -291,6 +301,7 @@ fn from_protobuf(score: proto::Score) -> Scored {
             step: score.posterior_step,
             prediction: score.prediction.map(Into::into),
             explanation: score.explanation.map(|explanation| Box::new(explanation.into())),
+            changes: score.changes.into_iter().map(Into::into).collect(),
         },
     }
 }
@@ -300,6 +311,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
+    use crate::drift::{Change, Level};
     use crate::models::{Contribution, Expected, Prediction};
 
     fn explanation(nats: f64) -> Explanation {
@@ -335,7 +347,17 @@ mod tests {
                 });
                 let explanation = [None, Some(Box::default()), Some(Box::new(explanation(surprisal)))][index % 3].clone();
                 let (alert, severity) = (index % 3 == 2, [0.0, 1.0 / 3.0, f64::MAX][index % 3]);
-                let score = Score { surprisal, surprisal_sd, tail_probability, alert, severity, step, prediction, explanation };
+                let change = |series: &str, time_ms| Change {
+                    series: series.into(),
+                    offset: numbers[index % 4],
+                    time_ms,
+                    probability: 1.0 / 3.0,
+                    before: Level { mean: surprisal, sd: 0.1 },
+                    after: Level { mean: -1.0, sd: 1e-300 },
+                };
+                let changes = [vec![], vec![change("größe", Some(0)), change("surprisal", None)]][index % 2].clone();
+                let score =
+                    Score { surprisal, surprisal_sd, tail_probability, alert, severity, step, prediction, explanation, changes };
                 cases.push((head, score));
             }
         }
@@ -377,6 +399,7 @@ mod tests {
                     severity: score.severity,
                     prediction: score.prediction.map(Into::into),
                     explanation: score.explanation.as_deref().map(Into::into),
+                    changes: score.changes.iter().map(Into::into).collect(),
                 };
                 let mut out = Vec::new();
                 encode_score(model_id, topic, Partition(partition), &head, &score, Format::Protobuf, &mut out);

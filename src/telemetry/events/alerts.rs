@@ -87,7 +87,7 @@ mod tests {
         ] {
             assert_eq!(line[field], value, "{field}");
         }
-        let bare = Score { explanation: None, ..score };
+        let bare = Score { explanation: None, ..score.clone() };
         let (lines, _) = traces(|| AlertRaised { score: &bare, ..alert }.emit());
         assert!(lines[0].get("field").is_none(), "nothing is known of the fields");
         let (lines, changed) = traces(|| AlertsUnlogged { count: 5 }.emit());

@@ -1,0 +1,50 @@
+//! `[regimes]`: series of which people want to know when they change.
+
+use serde::Deserialize;
+
+use super::error::{Fault, Source};
+use super::values;
+use crate::drift::{MOST_SERIES, Series, Watch};
+use crate::features::{Kind, Schema};
+
+/// What `watch` says for the surprisal, unless a column has that name.
+const SURPRISAL: &str = "surprisal";
+
+/// The table as it is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RegimesTable {
+    watch: Vec<String>,
+    #[serde(deserialize_with = "values::some_whole::<_, 10, 1_000_000_000>")]
+    lasting_events: Option<usize>,
+}
+
+impl RegimesTable {
+    /// Finds the columns, derived ones included.
+    pub(super) fn complete(self, schema: &Schema, source: &Source<'_>) -> Result<Watch, Fault> {
+        let fault = |what: String, help: String| Fault::new(source.span(&["regimes", "watch"]), what, help);
+        let mut series: Vec<Series> = Vec::new();
+        for name in self.watch {
+            if series.iter().any(|other| other.name == name) {
+                return Err(fault(format!("{name:?} is watched twice"), "name it once".into()));
+            }
+            let found = schema.columns().iter().position(|column| column.name == name);
+            match found.map(|cell| schema.columns()[cell].kind) {
+                None if name != SURPRISAL => {
+                    let help = format!("name a column of numbers, counts or booleans, or {SURPRISAL:?}");
+                    return Err(fault(format!("there is no column {name:?} to watch"), help));
+                }
+                Some(kind @ (Kind::Category { .. } | Kind::Timestamp)) => {
+                    let help = "a series that is watched has numbers, counts or booleans: remove it".into();
+                    return Err(fault(format!("the column {name:?} is a {}", kind.name()), help));
+                }
+                None | Some(Kind::Number | Kind::Count | Kind::Boolean) => series.push(Series { name, cell: found }),
+            }
+        }
+        if series.len() > MOST_SERIES {
+            return Err(fault(format!("{} series are watched", series.len()), format!("watch at most {MOST_SERIES}")));
+        }
+        let default = Watch::default();
+        Ok(Watch { series, hazard: self.lasting_events.map_or(default.hazard, |events| 1.0 / events as f64) })
+    }
+}
