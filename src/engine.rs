@@ -75,8 +75,8 @@ pub struct Score {
     pub tail_probability: f64,
     /// Whether people are to be told.
     pub alert: bool,
-    /// Decades by which the event is rarer than any that was to be expected so far; 0 for one that neither opens an incident nor makes it
-    /// worse. See [`Verdict::severity`](crate::calibration::Verdict::severity).
+    /// How severe the incident was that gets no worse with this event, in decades; 0 for any other event. See
+    /// [`Verdict::severity`](crate::calibration::Verdict::severity).
     pub severity: f64,
     /// Learning steps behind the posterior that scored.
     pub step: u64,

@@ -162,20 +162,23 @@ impl<'a> Scores<'a> {
     fn create(path: &'a Path, explained: bool) -> Result<Self, AppError> {
         let mut out = BufWriter::new(File::create(path).map_err(AppError::file(path))?);
         let more = if explained { ",explanation" } else { "" };
-        let header = "row,surprisal,surprisal_sd,probability,severity,alert,expected,lower,upper,pit";
+        let header = "row,surprisal,surprisal_sd,probability,severity,alert,expected,lower,upper,pit,changes";
         writeln!(out, "{header}{more}").map_err(AppError::file(path))?;
         Ok(Self { path, out, explained })
     }
 
     fn write(&mut self, row: Offset, score: &Score) -> Result<(), AppError> {
-        let Score { surprisal, surprisal_sd, tail_probability, severity, alert, prediction, explanation, .. } = score;
+        let Score { surprisal, surprisal_sd, tail_probability, severity, alert, prediction, explanation, changes, .. } = score;
         let alert = u8::from(*alert);
         let expected = prediction.map_or(",,,".to_owned(), |Prediction { expected, lower, upper, probability }| {
             format!("{expected},{lower},{upper},{probability}")
         });
-        let mut line = format!("{row},{surprisal},{surprisal_sd},{tail_probability},{severity},{alert},{expected}");
+        // Where the regime of a series began, like `latency@48207`.
+        let changes: Vec<_> = changes.iter().map(|change| format!("{}@{}", change.series, change.offset)).collect();
+        let changes = quoted(&changes.join(" "));
+        let mut line = format!("{row},{surprisal},{surprisal_sd},{tail_probability},{severity},{alert},{expected},{changes}");
         if self.explained {
-            line += &format!(",\"{}\"", explanation.as_deref().map_or_else(String::new, named).replace('"', "\"\""));
+            line += &format!(",{}", quoted(&explanation.as_deref().map_or_else(String::new, named)));
         }
         writeln!(self.out, "{line}").map_err(AppError::file(self.path))
     }
@@ -183,6 +186,11 @@ impl<'a> Scores<'a> {
     fn finish(mut self) -> Result<(), AppError> {
         self.out.flush().map_err(AppError::file(self.path))
     }
+}
+
+/// A cell with any text in it.
+fn quoted(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }
 
 /// The first fields of an account with their nats, like `a=+3.20 b=+1.10`.

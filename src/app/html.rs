@@ -96,6 +96,14 @@ struct Column {
     values: Vec<f64>,
 }
 
+/// Where a number entered another regime.
+#[derive(Clone, Debug)]
+struct Turn {
+    series: String,
+    row: i64,
+    time_ms: Option<i64>,
+}
+
 /// Events in order, and what is known of them.
 #[derive(Clone, Debug)]
 pub struct Series {
@@ -105,6 +113,7 @@ pub struct Series {
     figures: Vec<Figure>,
     columns: Vec<Column>,
     observations: Vec<Observation>,
+    turns: Vec<Turn>,
     top: events::Top,
 }
 
@@ -121,6 +130,7 @@ impl Series {
             figures: Vec::new(),
             columns: Vec::new(),
             observations: Vec::new(),
+            turns: Vec::new(),
             top: events::Top::default(),
         }
     }
@@ -155,6 +165,11 @@ impl Series {
         self.top.offer(self.observations.len(), seen.surprisal, fields);
         self.observations.push(seen);
         self.columns.iter_mut().for_each(|column| column.values.resize(self.observations.len(), f64::NAN));
+    }
+
+    /// The number of that name, or `surprisal`, entered another regime in `row`.
+    pub fn turn(&mut self, series: impl Into<String>, row: i64, time_ms: Option<i64>) {
+        self.turns.push(Turn { series: series.into(), row, time_ms });
     }
 
     /// Adds a figure to the summary.
@@ -235,6 +250,9 @@ fn key(series: &Series) -> String {
     marks.extend([("surprisal", "surprisal"), ("alert", "alert")]);
     if series.has_anomalies() {
         marks.push(("label", "labelled anomaly"));
+    }
+    if !series.turns.is_empty() {
+        marks.push(("turn", "another regime"));
     }
     key_of(&marks)
 }

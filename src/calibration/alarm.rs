@@ -5,8 +5,8 @@ use super::incidents::Incidents;
 use super::rarity::{self, LARGEST, Rarity};
 use crate::checkpoint::{CheckpointError, Reader, Tensor};
 
-/// Events that must have been seen before any alert, and windows.
-const COLD_EVENTS: f64 = 100.0;
+/// Events that must have been seen before anything is severe, and windows besides before any alert.
+const COLD_EVENTS: u64 = 100;
 const COLD_WINDOWS: f64 = 10.0;
 /// Levels that the experience of others is worth to a partition that begins.
 const INHERITED: f64 = 1000.0;
@@ -59,8 +59,8 @@ pub struct Observation {
 /// What the alarm says of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Verdict {
-    /// Decades by which it is rarer than any that was to be expected so far, less what incidents as severe there have been. 0 for an event
-    /// that neither opens an incident nor makes it worse.
+    /// Of the event with which an incident no longer gets worse: decades by which its worst event was rarer than any that was to be expected,
+    /// less what incidents as severe there have been. 0 for any other event.
     pub severity: f64,
     /// Whether people are to be told.
     pub alert: bool,
@@ -68,8 +68,11 @@ pub struct Verdict {
 
 /// A fold over the events of one partition: surprise averaged over a window, how rare that is, and which incidents alert.
 ///
-/// With S the average, p its tail probability and t the number of events so far, the evidence of an event is
-/// `max(0, −log10 p − log10(t / 1000))`. There is no alert before 100 events and ten windows have been seen, by this partition or by those
+/// With S the average, p its tail probability, t the number of events so far, 4,000 or the memory at most, and r how many events there are in
+/// a week, the evidence of an event is `max(0, −log10 p − log10(t / 1000) − log10(r / 1000))`, whose last term is held within a decade
+/// and left out where events have no times: decades by which the event is rarer than what was to be expected among those remembered, in
+/// a stream of a thousand events a week. An incident every other day is not severe, however many events there are between. Nothing is severe before
+/// 100 events have been seen. There is no alert before 100 events and ten windows have been seen, by this partition or by those
 /// whose experience it began with; nor for an event of which the model knows so little that its surprise is within two of its standard
 /// deviations of what is usual.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -118,14 +121,16 @@ impl Alarm {
         self.level += (extremity - self.level) / alerts.window;
         self.doubt += (sd - self.doubt) / alerts.window;
         self.events += 1;
-        let ready = self.rarity.weight() >= COLD_EVENTS + COLD_WINDOWS * alerts.window;
+        let (known, ready) =
+            (self.events > COLD_EVENTS, self.rarity.weight() >= COLD_EVENTS as f64 + COLD_WINDOWS * alerts.window);
         let log10_p = self.rarity.advance(self.level, (-std::f64::consts::LN_2 / alerts.memory).exp());
         let certain = self.level - self.usual > CERTAIN * self.doubt;
         self.usual += rarity::weight(log10_p) * (self.level - self.usual) / self.rarity.weight().clamp(1.0, alerts.memory);
-        let evidence = (-log10_p - (self.events as f64 / PENALTY_EVENTS).log10()).max(0.0);
+        let expected = (self.events as f64).min(alerts.memory) / PENALTY_EVENTS;
+        let evidence = -log10_p - expected.log10() - self.governor.pace.decades();
         let rareness = Rareness { decades: -log10_p, ready, certain, time_ms: event.time_ms };
         Verdict {
-            severity: self.incidents.advance(evidence),
+            severity: self.incidents.advance(if known { evidence.max(0.0) } else { 0.0 }),
             alert: self.governor.advance(alerts.budget, event.share, alerts.window, rareness),
         }
     }

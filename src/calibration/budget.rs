@@ -2,6 +2,8 @@
 
 /// Milliseconds of a day.
 const DAY_MS: f64 = 86_400_000.0;
+/// A thousand events a week are one in so many milliseconds.
+const WEEKLY_MS: f64 = 7.0 * DAY_MS / 1000.0;
 /// Decades by which an alert raises the threshold, and by which the time for one more lowers it again.
 const GAIN: f64 = 0.3;
 /// How many times as far it goes before the first alert. After n of them it is `1 + 2 / (1 + n)`.
@@ -60,6 +62,11 @@ impl Pace {
         self.gaps = (self.gaps + 1.0).min(GAPS);
         self.gap_ms += (gap.abs().min(longest) - self.gap_ms) / self.gaps;
         gap.clamp(-longest, longest)
+    }
+
+    /// Decades by which there are more than a thousand events a week, within one; 0 where that isn't known.
+    pub(super) fn decades(&self) -> f64 {
+        if self.gap_ms > 0.0 { (WEEKLY_MS / self.gap_ms).log10().clamp(-1.0, 1.0) } else { 0.0 }
     }
 }
 

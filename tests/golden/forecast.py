@@ -161,7 +161,7 @@ class History:
         spread = self.spread()
         said = {
             "nats": -mixed(everyone, x) - np.log(slope) - np.log(spread),
-            "extremity": max(min(-np.log(max(2 * min(cdf(m, x), sf(m, x)), 1e-40)), -np.log(1e-40)) for m in (context, dynamics)),
+            "extremity": np.hypot(*(min(-np.log(max(2 * min(cdf(m, x), sf(m, x)), 1e-40)), -np.log(1e-40)) for m in (context, dynamics))),
             "probability": probability,
         }
         if self.row in SHOWN:

@@ -153,6 +153,9 @@ fn all_there_can_be(events: i64) -> Series {
         let field = |name: &str, nats| Field { name: name.into(), value: HOSTILE.into(), nats: Some(nats) };
         series.push(seen, || vec![field("users", 0.5), field(HOSTILE, surprisal - 0.5)]);
     }
+    series.turn(format!("latency {HOSTILE}"), 2500, Some(1_396_310_400_000 + 2500 * 300_000));
+    series.turn("surprisal", 2500, None);
+    series.turn("nothing that is drawn", 7, None);
     series.figure(Figure::new(HOSTILE, HOSTILE, HOSTILE));
     series
 }
@@ -169,6 +172,11 @@ fn predictions_and_explanations_are_drawn_and_no_name_is_markup() {
     assert_eq!(browser.count("document.querySelectorAll('#timeline svg .interval').length"), 1);
     assert_eq!(browser.count("document.querySelectorAll('#timeline svg .expected').length"), 1);
     assert_eq!(browser.count("document.querySelectorAll('#timeline svg .labelled').length"), 3, "one stretch in each chart");
+    assert_eq!(
+        browser.count("document.querySelectorAll('#timeline svg .turn').length"),
+        2,
+        "of the latency and of the surprisal"
+    );
     assert_eq!(browser.count("document.querySelectorAll('#pit .bin').length"), 20);
     assert!(browser.value("document.querySelector('#pit p').textContent").as_str().unwrap().contains("90 %"));
     let shares = "[...document.querySelectorAll('#events tr')].filter(row => row.querySelectorAll('.share').length === 2).length";

@@ -57,7 +57,10 @@ fn the_demo_and_the_backtest_agree_on_every_row() {
 
     let csv = fs::read_to_string(&csv).unwrap();
     let mut lines = csv.lines();
-    assert_eq!(lines.next(), Some("row,surprisal,surprisal_sd,probability,severity,alert,expected,lower,upper,pit,explanation"));
+    assert_eq!(
+        lines.next(),
+        Some("row,surprisal,surprisal_sd,probability,severity,alert,expected,lower,upper,pit,changes,explanation")
+    );
     let scores = scores(brokers, &format!("surprisal-demo-{}.scores", processes[1].id()), Format::Json);
     assert_eq!(scores.len(), ROWS);
     let mut rows = 0;

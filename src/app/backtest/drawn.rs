@@ -48,6 +48,9 @@ impl Drawn {
         for (index, column) in &self.drawn {
             self.series.value(*column, cells[*index]);
         }
+        for change in &row.score.changes {
+            self.series.turn(&*change.series, change.offset, change.time_ms);
+        }
         let columns = &self.columns;
         self.series.push(observation(row), || {
             let present = columns.iter().zip(cells).filter(|(column, cell)| column.kind != Kind::Timestamp && !cell.is_nan());

@@ -33,6 +33,7 @@ pub fn charts(series: &Series, along: Along) -> String {
         }
         let points = xs.iter().zip(&column.values).map(|(x, value)| (*x, scale.at(*value)));
         panel.line("value", extremes(points));
+        turns(&mut panel, series, &column.name, along);
         let title = clip(&column.name, 80);
         let name = match predicted {
             true => format!("{title}, its expected value and the 90 % interval, over {}", along.unit()),
@@ -40,7 +41,15 @@ pub fn charts(series: &Series, along: Along) -> String {
         };
         html.push_str(&panel.html(&title, &name, true));
     }
-    html + &surprisal(observations, &xs, &shades, along)
+    html + &surprisal(series, &xs, &shades, along)
+}
+
+/// Where `name` entered another regime.
+fn turns(panel: &mut Panel, series: &Series, name: &str, along: Along) {
+    for turn in series.turns.iter().filter(|turn| turn.series == name) {
+        let x = along.at(turn.time_ms.filter(|_| along.is_time).unwrap_or(turn.row));
+        panel.line("turn", [(x, 0.0), (x, 1.0)]);
+    }
 }
 
 fn draw_prediction(panel: &mut Panel, observations: &[Observation], xs: &[f64], scale: Scale) {
@@ -55,7 +64,8 @@ fn draw_prediction(panel: &mut Panel, observations: &[Observation], xs: &[f64], 
     panel.line("expected", thinned.iter().map(|(x, [_, _, expected])| (*x, *expected)));
 }
 
-fn surprisal(observations: &[Observation], xs: &[f64], shades: &[(f64, f64)], along: Along) -> String {
+fn surprisal(series: &Series, xs: &[f64], shades: &[(f64, f64)], along: Along) -> String {
+    let observations = &series.observations;
     let scale = Scale::fit(observations.iter().map(|seen| seen.surprisal));
     let mut panel = Panel::new(SURPRISAL_HEIGHT, along.ticks(), scale.ticks(5));
     shade(&mut panel, shades);
@@ -68,6 +78,7 @@ fn surprisal(observations: &[Observation], xs: &[f64], shades: &[(f64, f64)], al
         dots.svg()
     };
     let (labels, alerts) = (dots(|seen| seen.label == Some(true)), dots(|seen| seen.alert));
+    turns(&mut panel, series, "surprisal", along);
     panel.group("labels", &labels);
     panel.group("alerts", &alerts);
     let (labelled, alerted) =

@@ -6,7 +6,8 @@ golden.py > golden.txt     (Python 3, no packages)
 import math
 
 WINDOW, MEMORY, TAIL, PRIOR, PROTECTED, WIDTH = 20, 4000, 0.02, 4.0, 2e-3, 0.05
-REST, MARGIN, LEAST, TOLERANCE = 350, 1.3, 0.3, 0.15
+REST, MARGIN, LEAST, TOLERANCE = 350, 1.65, 0.3, 0.15
+GAP_MS, COLD = 300_000, 100
 
 
 def extremities(count):
@@ -56,15 +57,26 @@ def averages(values):
         yield mean
 
 
-bar = fall = 0.0
-past = []
-for at, p in enumerate(probabilities(averages(extremities(6000)))):
-    evidence = max(0.0, -math.log10(p) - math.log10((at + 1) / 1000))
-    bar = max(bar - fall, 0.0)
-    if evidence > bar * MARGIN and evidence > LEAST:
-        as_severe = sum(1 for other in past if math.floor(other / WIDTH) >= math.floor((evidence - TOLERANCE) / WIDTH))
-        past.append(evidence)
-        bar, fall = evidence, evidence / REST
-        severity = max(0.0, evidence - math.log10(1 + as_severe))
+def evidences():
+    for at, p in enumerate(probabilities(averages(extremities(6000)))):
+        weekly = 7 * 86_400_000 / GAP_MS
+        yield 0.0 if at < COLD else max(0.0, -math.log10(p) - math.log10(min(at + 1, MEMORY) / 1000) - min(max(math.log10(weekly / 1000), -1), 1))
+
+
+past, rise, last = [], [], None
+for at, evidence in enumerate(evidences()):
+    if rise and evidence <= rise[-1]:
+        # It no longer gets worse.
+        peak = rise[-1]
+        as_severe = sum(1 for other in past if math.floor(other / WIDTH) >= math.floor((peak - TOLERANCE) / WIDTH))
+        past.append(peak)
+        last, rise = (at - 1, peak), []
+        severity = max(0.0, peak - math.log10(1 + as_severe))
         if severity > 0:
             print(at, repr(severity))
+    elif rise:
+        rise.append(evidence)
+    else:
+        bar = max(last[1] * (1 - (at - last[0]) / REST), 0.0) if last else 0.0
+        if evidence > bar * MARGIN and evidence > LEAST:
+            rise = [evidence]

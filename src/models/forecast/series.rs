@@ -60,9 +60,13 @@ impl Series {
         if nats.is_nan() || sd.is_nan() { Surprisal { nats: f64::INFINITY, sd: 0.0 } } else { Surprisal { nats, sd } }
     }
 
-    /// The greater of both experts' [extremities](Forecast::extremity).
+    /// `√(c² + d²)` of both experts' [extremities](Forecast::extremity): what is odd to both is odder than what is odd to one. That is no
+    /// longer the log of a probability, and need not be: alarms go by how rare it is.
     pub fn extremity(&self, x: f64, time_ms: Option<i64>) -> f64 {
-        let found = |predictive: Predictive<'_>| predictive.experts.iter().map(|expert| expert.extremity(x)).fold(0.0, f64::max);
+        let found = |predictive: Predictive<'_>| {
+            let [context, dynamics] = predictive.experts.each_ref().map(|expert| expert.extremity(x));
+            context.hypot(dynamics)
+        };
         self.predict(time_ms).map_or(0.0, found)
     }
 
