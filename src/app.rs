@@ -27,11 +27,11 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command, status};
 use crate::codec::wire;
-use crate::config::{self, Config, ConfigError, DeletedEvents, KafkaConfig, ModelConfig, ScoresFormat};
+use crate::config::{self, Config, ConfigError, DeletedEvents, HalfLife, KafkaConfig, ModelConfig, ScoresFormat};
 use crate::device::DeviceError;
 use crate::engine::EngineError;
 use crate::features::Schema;
-use crate::models::AnyModel;
+use crate::models::{AnyModel, Model};
 use crate::pipeline::amend::AmendError;
 use crate::pipeline::{self, PipelineError};
 use crate::stream::file::FileError;
@@ -145,7 +145,27 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
 /// }
 /// ```
 pub fn main_with(model_of: impl Fn(&Schema, &ModelConfig) -> Result<AnyModel, Box<dyn Error + Send + Sync>>) -> ExitCode {
-    exit(execute(Cli::parse(), &|schema, config| model_of(schema, config).map_err(AppError::Model)))
+    exit(execute(Cli::parse(), &|schema, config| {
+        let model = model_of(schema, config).map_err(AppError::Model)?;
+        check_memory(&model, config)?;
+        Ok(model)
+    }))
+}
+
+/// Refuses a model that infers no half-life where that was asked for.
+fn check_memory(model: &AnyModel, config: &ModelConfig) -> Result<(), AppError> {
+    if config.half_life_events != HalfLife::Inferred {
+        return Ok(());
+    }
+    if model.memory(&model.posterior(&model.nothing()).map_err(AppError::model)?).is_empty() {
+        let said = format!(
+            "half_life_events = \"inferred\", but the model {:?} doesn't infer one: write a number of events or \"never\", or wrap the \
+             model in `models::Inferred`",
+            model.kind()
+        );
+        return Err(AppError::Model(said.into()));
+    }
+    Ok(())
 }
 
 /// Says on standard error what went wrong, if anything did, and with which status to end.

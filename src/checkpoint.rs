@@ -112,6 +112,16 @@ pub enum CheckpointError {
     },
 }
 
+impl CheckpointError {
+    /// The same of a tensor whose name begins with `prefix` besides.
+    pub(crate) fn within(mut self, prefix: &str) -> Self {
+        let (Self::Missing { name } | Self::WrongType { name, .. } | Self::WrongShape { name, .. } | Self::BadValue { name, .. }) =
+            &mut self;
+        name.insert_str(0, prefix);
+        self
+    }
+}
+
 impl Tensor {
     /// A tensor of floats. `data` must fill `shape`.
     pub fn f64(name: impl Into<String>, shape: &[usize], data: Vec<f64>) -> Self {

@@ -31,8 +31,8 @@ pub use error::ConfigError;
 pub use forecast::ForecastConfig;
 pub use kafka::{DeletedEvents, KafkaConfig, ScoresFormat, Start};
 pub use model::{
-    Covariance, ExplainKind, LearningKind, MixtureConfig, ModelConfig, ModelKind, NetworkConfig, NoiseKind, RegressionConfig,
-    VaeConfig,
+    Covariance, ExplainKind, HalfLife, LearningKind, MixtureConfig, ModelConfig, ModelKind, NetworkConfig, NoiseKind,
+    RegressionConfig, VaeConfig,
 };
 pub use properties::{Property, Secret};
 

@@ -6,6 +6,7 @@
 mod account;
 pub mod any;
 pub mod forecast;
+pub mod inferred;
 mod inputs;
 pub mod mean_field;
 pub mod mixture;
@@ -28,6 +29,7 @@ use crate::record::{Offset, Partition};
 pub use crate::inference::NotFinite;
 pub use account::{Contribution, Expected, Explanation, INTERVAL, Prediction};
 pub use any::AnyModel;
+pub use inferred::Inferred;
 pub use standard::Standard;
 
 /// What data say about a model's parameters: natural parameters, which add.
@@ -192,6 +194,13 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
     /// transactions must leave no trace.
     fn score(&self, posterior: &Self::Posterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
 
+    /// The numbers whose density a surprisal is, by their cells, and the scale that each is measured in: what it takes to compare the
+    /// surprisals of two posteriors, each of which is with respect to units that it has learnt. None where they are of probabilities.
+    fn scales(&self, posterior: &Self::Posterior) -> Vec<(usize, f64)> {
+        let _ = posterior;
+        Vec::new()
+    }
+
     /// What was expected of each of `rows`, by a model that predicts a number; `None` in place of a row whose number is missing.
     fn predict(&self, posterior: &Self::Posterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>> {
         let _ = (posterior, rows);
@@ -242,6 +251,12 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
     fn sample(&self, posterior: &Self::Posterior, noise: Noise, count: usize) -> Option<Rows> {
         let _ = (posterior, noise, count);
         None
+    }
+
+    /// Half-lives in events, and the weight of each, by a model that [infers](Inferred) how fast it forgets; empty otherwise.
+    fn memory(&self, posterior: &Self::Posterior) -> Vec<(f64, f64)> {
+        let _ = posterior;
+        Vec::new()
     }
 
     /// How many parts the predictive is made of: a mixture's components, say.

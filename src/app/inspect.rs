@@ -11,7 +11,7 @@ use crate::codec::wire::{self, Snapshot};
 use crate::config::Config;
 use crate::engine::Forgotten;
 use crate::models::any::{AnyEvidence, AnyModel};
-use crate::models::{ColumnSummary, Evidence, Model, Part};
+use crate::models::{ColumnSummary, Evidence, Model, Part, inferred};
 use crate::stream::kafka;
 
 /// Reads the latest committed snapshots and says what they hold, or which earlier ones there are, in words or as JSON.
@@ -23,9 +23,11 @@ pub fn run(config: &Config, arguments: &InspectArgs, model_of: ModelOf<'_>) -> R
         let printed = archive(&snapshots, arguments.json, &mut out);
         return printed.map_err(|source| AppError::System { doing: "printing", source });
     }
+    let posterior = model.posterior(&evidence).map_err(crate::engine::EngineError::from)?;
     let view = View {
         columns: model.columns(&evidence),
-        parts: model.parts(&model.posterior(&evidence).map_err(crate::engine::EngineError::from)?),
+        parts: model.parts(&posterior),
+        memory: model.memory(&posterior),
         events: evidence.events(),
         snapshots,
     };
@@ -67,10 +69,22 @@ fn archive(snapshots: &[Snapshot], as_json: bool, out: &mut dyn Write) -> io::Re
     Ok(())
 }
 
+/// So many events, in words.
+fn events(half_life: f64) -> String {
+    if half_life.is_finite() { format!("{half_life:.0}") } else { "never".into() }
+}
+
+/// A half-life in JSON, which has no infinity: null is never.
+fn finite(half_life: f64) -> Option<f64> {
+    Some(half_life).filter(|half_life| half_life.is_finite())
+}
+
 /// What there is to see: the partitions' snapshots, and the posterior that they add up to.
 struct View {
     snapshots: Vec<Snapshot>,
     events: f64,
+    /// Half-lives in events and their weights, where they are inferred.
+    memory: Vec<(f64, f64)>,
     columns: Vec<ColumnSummary>,
     parts: Vec<Part>,
 }
@@ -83,6 +97,11 @@ impl View {
             "model `{}` ({}) of topic `{}`: {:.0} effective events",
             first.model_id, first.model_kind, first.topic, self.events
         )?;
+        if let Some(half_life) = inferred::half_life(&self.memory) {
+            let shares = self.memory.iter().map(|(half_life, weight)| format!("{:.1} % {}", 100.0 * weight, events(*half_life)));
+            let shares: Vec<String> = shares.collect();
+            writeln!(out, "inferred half-life in events: {} ({})", events(half_life), shares.join(", "))?;
+        }
         writeln!(out, "\npartitions")?;
         for snapshot in &self.snapshots {
             writeln!(
@@ -152,8 +171,13 @@ impl View {
                 part.expects.iter().map(|(column, expected)| (column.clone(), expected.clone().into())).collect();
             json!({ "name": part.name, "weight": part.weight, "expects": expects })
         });
+        let half_life = inferred::half_life(&self.memory).map(|half_life| {
+            let members = self.memory.iter().map(|(half_life, weight)| json!({ "events": finite(*half_life), "weight": weight }));
+            json!({ "events": finite(half_life), "members": members.collect::<Vec<_>>() })
+        });
         json!({
             "effective_events": self.events,
+            "inferred_half_life": half_life,
             "snapshots": snapshots.collect::<Vec<_>>(),
             "columns": columns.collect::<Vec<_>>(),
             "components": parts.collect::<Vec<_>>(),

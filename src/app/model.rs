@@ -1,7 +1,7 @@
 //! From the configuration to the model that it describes.
 
 use super::AppError;
-use crate::config::{self, ModelConfig, ModelKind};
+use crate::config::{self, HalfLife, ModelConfig, ModelKind};
 use crate::features::{Schema, Task};
 use crate::inference::optimiser::Optimiser;
 use crate::models::forecast::{ForecastConfig, Forecasts};
@@ -11,12 +11,12 @@ use crate::models::regression::{
     LinearRegression, LogisticRegression, PoissonRegression, RegressionConfig, RegressionError, SoftmaxRegression,
 };
 use crate::models::vae::{self, Vae};
-use crate::models::{AnyModel, Model};
+use crate::models::{AnyModel, Inferred, Model};
 
 /// The configured model.
 pub fn model(schema: &Schema, config: &ModelConfig) -> Result<AnyModel, AppError> {
     match config.kind {
-        ModelKind::Mixture => mixture(schema, config).map(AnyModel::new),
+        ModelKind::Mixture => remembering(mixture(schema, config)?, schema, config),
         ModelKind::Forecast => forecast(schema, config).map(AnyModel::new),
         ModelKind::LinearRegression => regression(schema, config, LinearRegression::new),
         ModelKind::LogisticRegression => regression(schema, config, LogisticRegression::new),
@@ -79,7 +79,15 @@ fn regression<M: Model>(
 ) -> Result<AnyModel, AppError> {
     let config::RegressionConfig { prior_scale, inner_steps } = config.regression;
     let settings = RegressionConfig { prior_scale, inner_steps, ..RegressionConfig::default() };
-    make(schema, &task(schema, config)?, settings).map(AnyModel::new).map_err(AppError::model)
+    remembering(make(schema, &task(schema, config)?, settings).map_err(AppError::model)?, schema, config)
+}
+
+/// `model`, its half-life inferred if that was asked for.
+fn remembering<M: Model>(model: M, schema: &Schema, config: &ModelConfig) -> Result<AnyModel, AppError> {
+    match config.half_life_events {
+        HalfLife::Events(_) => Ok(AnyModel::new(model)),
+        HalfLife::Inferred => Inferred::new(model, schema).map(AnyModel::new).map_err(AppError::model),
+    }
 }
 
 /// What is predicted from what.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::error::{Fault, Source};
-use super::model::{LearningKind, ModelConfig};
+use super::model::{HalfLife, LearningKind, ModelConfig};
 use super::values;
 use crate::features::{Kind, Schema};
 use crate::models::forecast;
@@ -30,7 +30,7 @@ impl Default for ForecastConfig {
 pub(super) fn complete(model: &ModelConfig, schema: &Schema, source: &Source<'_>) -> Result<(), Fault> {
     let forgets = "remove the key: how fast a forecast forgets, it learns from the stream";
     let refused = [
-        ("half_life_events", model.half_life_events.is_finite(), "a forecast has no half-life", forgets),
+        ("half_life_events", model.half_life_events != HalfLife::NEVER, "a forecast has no half-life", forgets),
         ("half_life_time", model.half_life_ms.is_finite(), "a forecast has no half-life", forgets),
         ("learning", model.learning == LearningKind::Population, "a forecast doesn't learn a population", "remove the key"),
         (

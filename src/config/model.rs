@@ -10,7 +10,7 @@ use crate::device::Device;
 use crate::engine::{Explain, Learning, Setup};
 use crate::features::{Kind, Schema, Task};
 use crate::inference::rule::{Population, Rule};
-use crate::models::{mixture, neural_network, regression, vae};
+use crate::models::{inferred, mixture, neural_network, regression, vae};
 
 /// `[model]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -21,9 +21,9 @@ pub struct ModelConfig {
     pub id: String,
     /// The model. Default: `mixture`.
     pub kind: ModelKind,
-    /// Events of a partition after which evidence weighs half; infinite (`"never"`) keeps all. Default: `never`.
+    /// Events of a partition after which evidence weighs half: a number, `"never"`, or `"inferred"` from the stream. Default: `never`.
     #[serde(deserialize_with = "values::half_life")]
-    pub half_life_events: f64,
+    pub half_life_events: HalfLife,
     /// Time of the events, by their timestamps, after which evidence weighs half, like `"6h"`; `"never"` keeps all. Default: `never`.
     #[serde(rename = "half_life_time", deserialize_with = "values::half_life_time")]
     pub half_life_ms: f64,
@@ -35,7 +35,7 @@ pub struct ModelConfig {
     /// How fast the steps of `learning = "population"` shrink; 1 weighs all events alike. Above 0.5, at most 1. Default: 1.0.
     #[serde(deserialize_with = "values::exponent")]
     pub population_exponent: f64,
-    /// Events learnt in one step at most, 1 to 65536. Default: 256.
+    /// Events learnt in one step at most, 1 to 65536; 32 with an inferred half-life. Default: 256, or these 32.
     #[serde(deserialize_with = "values::whole::<_, 1, 65536>")]
     pub max_block: usize,
     /// Whether an event is learnt as far as it is plausible only: for a mixture that is told to.
@@ -63,11 +63,11 @@ pub struct ModelConfig {
 
 impl Default for ModelConfig {
     fn default() -> Self {
-        let Learning { rule: Rule { half_life_events, half_life_ms, .. }, max_block } = Learning::default();
+        let Learning { rule: Rule { half_life_ms, .. }, max_block } = Learning::default();
         Self {
             id: "default".into(),
             kind: ModelKind::default(),
-            half_life_events,
+            half_life_events: HalfLife::default(),
             half_life_ms,
             learning: LearningKind::default(),
             population_events: 100_000.0,
@@ -97,8 +97,13 @@ impl ModelConfig {
             LearningKind::Streaming => None,
             LearningKind::Population => Some(Population { events: self.population_events, exponent: self.population_exponent }),
         };
-        let rule = Rule { half_life_events: self.half_life_events, half_life_ms: self.half_life_ms, population };
-        Learning { rule, max_block: self.max_block }
+        // The model itself forgets by events, where it infers how fast.
+        let (half_life_events, most) = match self.half_life_events {
+            HalfLife::Events(events) => (events, usize::MAX),
+            HalfLife::Inferred => (f64::INFINITY, inferred::MAX_BLOCK),
+        };
+        let rule = Rule { half_life_events, half_life_ms: self.half_life_ms, population };
+        Learning { rule, max_block: self.max_block.min(most) }
     }
 
     /// What the engine does, as far as the model has a say in it.
@@ -128,8 +133,40 @@ impl ModelConfig {
         Some(Task { target, inputs })
     }
 
+    /// Checks that nothing is asked for that an inferred half-life doesn't go with.
+    fn check_inferred(&self, source: &Source<'_>) -> Result<(), Fault> {
+        let block = source.span(&["model", "max_block"]).is_some() && self.max_block > inferred::MAX_BLOCK;
+        let refused = [
+            (
+                "half_life_events",
+                !self.kind.infers(),
+                format!("the half-life of a {} can't be inferred", self.kind.name()),
+                "write a number of events or \"never\", or choose a mixture or a regression",
+            ),
+            (
+                "learning",
+                self.learning == LearningKind::Population,
+                "a population whose half-life is to be inferred".into(),
+                "remove one of the keys: a population is not forgotten",
+            ),
+            (
+                "max_block",
+                block,
+                format!("max_block = {} with an inferred half-life", self.max_block),
+                "lower it to 32 or less, or remove the key: one of the half-lives tried is 250 events",
+            ),
+        ];
+        match refused.into_iter().find(|(_, given, ..)| *given) {
+            Some((key, _, message, help)) => Err(Fault::new(source.span(&["model", key]), message, help)),
+            None => Ok(()),
+        }
+    }
+
     /// Checks that the target and the inputs are there, and that the kind of model has a use for them.
     pub(super) fn complete(&self, schema: &Schema, source: &Source<'_>) -> Result<(), Fault> {
+        if self.half_life_events == HalfLife::Inferred && self.kind != ModelKind::Forecast {
+            self.check_inferred(source)?;
+        }
         let fault = |key: &str, message: String, help: &str| {
             let span = source.span(&["model", key]).or_else(|| source.span(&["model", "kind"]));
             Err(Fault::new(span, message, help))
@@ -180,6 +217,26 @@ impl ModelConfig {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// After how many events evidence weighs half.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum HalfLife {
+    /// After so many; infinite keeps all.
+    Events(f64),
+    /// After as many as the stream suggests.
+    Inferred,
+}
+
+impl HalfLife {
+    /// All evidence is kept.
+    pub const NEVER: Self = Self::Events(f64::INFINITY);
+}
+
+impl Default for HalfLife {
+    fn default() -> Self {
+        Self::NEVER
     }
 }
 
@@ -248,6 +305,11 @@ impl ModelKind {
     /// Whether it predicts one column.
     pub fn predicts(self) -> bool {
         !matches!(self, Self::Mixture | Self::Vae)
+    }
+
+    /// Whether its half-life can be inferred: a forecast does so by itself, and networks are no sums of what events say.
+    fn infers(self) -> bool {
+        !matches!(self, Self::Forecast | Self::NeuralNetwork | Self::Vae)
     }
 
     /// Events over which surprise is averaged before it is judged: more than one where they follow one another in time.

@@ -165,7 +165,7 @@ fn every_key_changes_what_it_names() {
     let expected = ModelConfig {
         id: "pay".into(),
         kind: ModelKind::NeuralNetwork,
-        half_life_events: 5e4,
+        half_life_events: HalfLife::Events(5e4),
         half_life_ms: 5_400_000.0,
         learning: LearningKind::Population,
         population_events: 1e6,
@@ -235,6 +235,15 @@ fn every_key_changes_what_it_names() {
     assert_eq!(http.listen.to_string(), "[::1]:0");
 }
 
+#[test]
+fn an_inferred_half_life_leaves_forgetting_to_the_model() {
+    let learning = |keys: &str| parsed(&format!("[model]\nhalf_life_events = \"inferred\"\n{keys}\n{COLUMN}")).model.learning();
+    let expected = crate::engine::Learning { max_block: 32, ..Default::default() };
+    assert_eq!(learning(""), expected);
+    assert_eq!(learning("max_block = 8").max_block, 8);
+    assert_eq!(learning("half_life_time = \"1s\"").rule.half_life_ms, 1000.0);
+}
+
 /// Wrong configurations and all that is said about each: `text`, a line `---`, the message, a line `===`.
 const ERRORS: &str = include_str!("errors.txt");
 
@@ -245,7 +254,7 @@ fn errors_show_place_value_and_what_would_be_right() {
         let (text, message) = case.split_once("\n---\n").expect("a case has two parts");
         assert_eq!(error(text), message, "for the configuration\n{text}");
     }
-    assert_eq!(cases.len(), 74);
+    assert_eq!(cases.len(), 80);
 }
 
 #[test]

@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
+use super::model::HalfLife;
 use crate::device::Device;
 
 /// A number of the file: TOML tells `1` from `1.0`, people don't.
-struct Number<F, T> {
+struct Number<F, T, const N: usize> {
     expected: String,
     accept: F,
-    text: Option<(&'static str, T)>,
+    /// What may stand there as well.
+    texts: [(&'static str, T); N],
 }
 
-impl<F: Fn(f64) -> Option<T>, T> Visitor<'_> for Number<F, T> {
+impl<F: Fn(f64) -> Option<T>, T, const N: usize> Visitor<'_> for Number<F, T, N> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,9 +33,9 @@ impl<F: Fn(f64) -> Option<T>, T> Visitor<'_> for Number<F, T> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<T, E> {
-        match self.text {
-            Some((text, meaning)) if text == value => Ok(meaning),
-            _ => Err(E::invalid_value(Unexpected::Str(value), &self.expected.as_str())),
+        match self.texts.into_iter().find(|(text, _)| *text == value) {
+            Some((_, meaning)) => Ok(meaning),
+            None => Err(E::invalid_value(Unexpected::Str(value), &self.expected.as_str())),
         }
     }
 }
@@ -44,7 +46,7 @@ fn above_zero(value: f64) -> Option<f64> {
 
 /// A finite number above zero.
 pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    deserializer.deserialize_any(Number { expected: "a number above 0".into(), accept: above_zero, text: None })
+    deserializer.deserialize_any(Number { expected: "a number above 0".into(), accept: above_zero, texts: [] })
 }
 
 /// As [`positive`], where nothing need be said.
@@ -55,28 +57,28 @@ pub(super) fn some_positive<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 /// A share above 0, below 1, where nothing need be said.
 pub(super) fn some_share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     let accept = |value: f64| (value > 0.0 && value < 1.0).then_some(value);
-    deserializer.deserialize_any(Number { expected: "a number above 0, below 1".into(), accept, text: None }).map(Some)
+    deserializer.deserialize_any(Number { expected: "a number above 0, below 1".into(), accept, texts: [] }).map(Some)
 }
 
 /// A share: 0 or more, below 1.
 pub(super) fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let accept = |value: f64| (0.0..1.0).contains(&value).then_some(value);
-    deserializer.deserialize_any(Number { expected: "a number from 0 to below 1".into(), accept, text: None })
+    deserializer.deserialize_any(Number { expected: "a number from 0 to below 1".into(), accept, texts: [] })
 }
 
-/// A number of events above zero, or `"never"` for infinity.
-pub(super) fn half_life<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+/// A number of events above zero, `"never"` for infinity, or `"inferred"`.
+pub(super) fn half_life<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HalfLife, D::Error> {
     deserializer.deserialize_any(Number {
-        expected: "a number of events above 0, or \"never\"".into(),
-        accept: above_zero,
-        text: Some(("never", f64::INFINITY)),
+        expected: "a number of events above 0, \"never\" or \"inferred\"".into(),
+        accept: |value| above_zero(value).map(HalfLife::Events),
+        texts: [("never", HalfLife::NEVER), ("inferred", HalfLife::Inferred)],
     })
 }
 
 /// Above one half, at most one: exponents with which Robbins–Monro steps converge.
 pub(super) fn exponent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let accept = |value: f64| (value > 0.5 && value <= 1.0).then_some(value);
-    deserializer.deserialize_any(Number { expected: "a number above 0.5, at most 1".into(), accept, text: None })
+    deserializer.deserialize_any(Number { expected: "a number above 0.5, at most 1".into(), accept, texts: [] })
 }
 
 /// A time with its unit, or `"never"`, in milliseconds.
@@ -136,7 +138,7 @@ pub(super) fn widths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u
 /// A number above 0, at most 1000.
 pub(super) fn up_to_a_thousand<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let accept = |value: f64| (value > 0.0 && value <= 1000.0).then_some(value);
-    deserializer.deserialize_any(Number { expected: "a number above 0, at most 1000".into(), accept, text: None })
+    deserializer.deserialize_any(Number { expected: "a number above 0, at most 1000".into(), accept, texts: [] })
 }
 
 /// A time of `LOW` to `HIGH` milliseconds.
@@ -153,7 +155,7 @@ pub(super) fn replication<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
         let whole = value.fract() == 0.0 && (value == -1.0 || (1.0..=32767.0).contains(&value));
         whole.then_some(value as i32)
     };
-    deserializer.deserialize_any(Number { expected: expected(), accept, text: None })
+    deserializer.deserialize_any(Number { expected: expected(), accept, texts: [] })
 }
 
 /// A text that passes a test.

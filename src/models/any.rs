@@ -143,6 +143,7 @@ trait DynModel: Debug + Send + Sync {
     fn reconcile_dyn(&self, own: &AnyEvidence, others: &AnyEvidence, news: &AnyEvidence, site: &mut AnyEvidence);
     fn reconciles_dyn(&self) -> bool;
     fn score_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
+    fn scales_dyn(&self, posterior: &AnyPosterior) -> Vec<(usize, f64)>;
     fn predict_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>>;
     fn extremity_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<f64>>;
     fn explain_dyn(&self, posterior: &AnyPosterior, row: RowsView<'_>) -> Option<Explanation>;
@@ -152,6 +153,7 @@ trait DynModel: Debug + Send + Sync {
     fn reorganise_dyn(&self, rest: &AnyEvidence, site: &mut AnyEvidence);
     fn divergence_dyn(&self, posterior: &AnyPosterior) -> Option<f64>;
     fn sample_dyn(&self, posterior: &AnyPosterior, noise: Noise, count: usize) -> Option<Rows>;
+    fn memory_dyn(&self, posterior: &AnyPosterior) -> Vec<(f64, f64)>;
     fn active_dyn(&self, posterior: &AnyPosterior) -> usize;
     fn columns_dyn(&self, evidence: &AnyEvidence) -> Vec<ColumnSummary>;
     fn parts_dyn(&self, posterior: &AnyPosterior) -> Vec<Part>;
@@ -195,6 +197,10 @@ impl<M: Model> DynModel for M {
         self.score(posterior::<M>(of), rows, surprisals);
     }
 
+    fn scales_dyn(&self, of: &AnyPosterior) -> Vec<(usize, f64)> {
+        self.scales(posterior::<M>(of))
+    }
+
     fn predict_dyn(&self, of: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>> {
         self.predict(posterior::<M>(of), rows)
     }
@@ -227,6 +233,10 @@ impl<M: Model> DynModel for M {
 
     fn sample_dyn(&self, of: &AnyPosterior, noise: Noise, count: usize) -> Option<Rows> {
         self.sample(posterior::<M>(of), noise, count)
+    }
+
+    fn memory_dyn(&self, of: &AnyPosterior) -> Vec<(f64, f64)> {
+        self.memory(posterior::<M>(of))
     }
 
     fn active_dyn(&self, of: &AnyPosterior) -> usize {
@@ -282,6 +292,10 @@ impl Model for AnyModel {
         self.0.score_dyn(posterior, rows, surprisals);
     }
 
+    fn scales(&self, posterior: &AnyPosterior) -> Vec<(usize, f64)> {
+        self.0.scales_dyn(posterior)
+    }
+
     fn predict(&self, posterior: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>> {
         self.0.predict_dyn(posterior, rows)
     }
@@ -312,6 +326,10 @@ impl Model for AnyModel {
 
     fn sample(&self, posterior: &AnyPosterior, noise: Noise, count: usize) -> Option<Rows> {
         self.0.sample_dyn(posterior, noise, count)
+    }
+
+    fn memory(&self, posterior: &AnyPosterior) -> Vec<(f64, f64)> {
+        self.0.memory_dyn(posterior)
     }
 
     fn active(&self, posterior: &AnyPosterior) -> usize {

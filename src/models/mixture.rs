@@ -326,6 +326,12 @@ impl Model for Mixture {
         surprisals.extend(pairs.map(|(nats, variance)| Surprisal { nats, sd: variance.max(0.0).sqrt() }));
     }
 
+    fn scales(&self, posterior: &MixturePosterior) -> Vec<(usize, f64)> {
+        let units = &posterior.units;
+        let live = (0..self.layout.numbers.len()).filter(|d| units.live[*d]);
+        live.map(|d| (self.layout.numbers[d], units.scale[d])).collect()
+    }
+
     fn explain(&self, posterior: &MixturePosterior, row: RowsView<'_>) -> Option<Explanation> {
         self.account(posterior, row)
     }

@@ -9,7 +9,7 @@ use super::{Clock, PipelineError, SLICE, Settings, read};
 use crate::codec::wire;
 use crate::engine::{Engine, EngineError, Ready, Refused};
 use crate::failpoint;
-use crate::models::{Evidence, Model};
+use crate::models::{Evidence, Model, inferred};
 use crate::record::{Partition, Reason, Run};
 use crate::stream::{Incoming, Outlet, Stream, StreamError};
 use crate::telemetry::{Health, events};
@@ -210,6 +210,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
             events::StepTaken {
                 mean_surprisal: report.surprisal_sum / report.scored as f64,
                 effective_events: engine.sites().map(|(_, site)| site.evidence.events()).sum(),
+                half_life_events: inferred::half_life(&engine.model().memory(engine.posterior())),
                 active_components: engine.model().active(engine.posterior()),
                 expected_log_likelihood: progress.expected_log_likelihood.map(|sum| sum / events as f64),
                 divergence: engine.model().divergence(engine.posterior()),

@@ -71,6 +71,8 @@ pub struct StepTaken {
     pub mean_surprisal: f64,
     /// Events behind the posterior, after forgetting.
     pub effective_events: f64,
+    /// Events after which evidence weighs half, where that is inferred from the stream.
+    pub half_life_events: Option<f64>,
     /// Components that carry weight.
     pub active_components: usize,
     /// `E_q ln p(events | θ)` an event of the latest block, in nats.
@@ -96,6 +98,7 @@ impl StepTaken {
             (m::LOG_LIKELIHOOD, self.expected_log_likelihood),
             (m::DIVERGENCE, self.divergence),
             (m::STEP_NORM, self.step_norm),
+            (m::HALF_LIFE, self.half_life_events),
             (m::ALERT_THRESHOLD, self.alert_threshold),
             (m::YOUNGEST_REGIME, self.youngest_regime.map(|events| events as f64)),
         ];
@@ -431,6 +434,7 @@ mod tests {
                 StepTaken {
                     mean_surprisal: 1.5,
                     effective_events: 99.5,
+                    half_life_events: Some(640.0),
                     active_components: 4,
                     expected_log_likelihood,
                     divergence,
@@ -449,6 +453,7 @@ mod tests {
                 "surprisal_effective_sample_size_events 99.5",
                 "surprisal_elbo_nats -4",
                 "surprisal_expected_log_likelihood_nats -2",
+                "surprisal_inferred_half_life_events 640",
                 "surprisal_kl_from_prior_nats 199",
                 "surprisal_mean_surprisal_nats 1.5",
                 "surprisal_step_norm 0.25",

@@ -114,6 +114,10 @@ pub(super) const SAMPLE_SIZE: Metric = gauge(
     "surprisal_effective_sample_size_events",
     "Events behind the posterior, each weighed by what forgetting has left of it",
 );
+pub(super) const HALF_LIFE: Metric = gauge(
+    "surprisal_inferred_half_life_events",
+    "Events after which evidence weighs half, as inferred from the stream; 0 where it is configured",
+);
 pub(super) const LOG_LIKELIHOOD: Metric = gauge(
     "surprisal_expected_log_likelihood_nats",
     "Expected log likelihood of an event of the latest block under the posterior",
@@ -136,7 +140,7 @@ pub(super) const END_TO_END: Metric = seconds(
 pub(super) const BUILD: Metric = gauge("surprisal_build_info", "Always 1; the label `version` says which program this is");
 
 /// All metrics.
-pub const ALL: [Metric; 31] = [
+pub const ALL: [Metric; 32] = [
     EVENTS,
     ALERTS,
     ALERT_THRESHOLD,
@@ -157,6 +161,7 @@ pub const ALL: [Metric; 31] = [
     LAG,
     MEAN_SURPRISAL,
     SAMPLE_SIZE,
+    HALF_LIFE,
     COMPONENTS,
     LOG_LIKELIHOOD,
     DIVERGENCE,

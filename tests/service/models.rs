@@ -37,7 +37,7 @@ season = \"hour\"
 watch = [\"amount\", \"surprisal\", \"latency_mean_20\"]
 ";
 
-const KINDS: [(&str, &str); 8] = [
+const KINDS: [(&str, &str); 9] = [
     ("forecast", "kind = \"forecast\"\ntarget = \"amount\"\nforecast = { key = \"user\" }\n"),
     ("linear", "kind = \"linear_regression\"\ntarget = \"amount\"\n"),
     ("logistic", "kind = \"logistic_regression\"\ntarget = \"paid\"\n"),
@@ -45,6 +45,7 @@ const KINDS: [(&str, &str); 8] = [
     ("softmax", "kind = \"softmax_regression\"\ntarget = \"user\"\n"),
     ("network", "kind = \"neural_network\"\ntarget = \"amount\"\n"),
     ("vae", "kind = \"vae\"\n"),
+    ("inferred", "kind = \"linear_regression\"\ntarget = \"amount\"\nhalf_life_events = \"inferred\"\n"),
     ("derived", "kind = \"linear_regression\"\ntarget = \"amount\"\n"),
 ];
 

@@ -174,6 +174,10 @@ impl Model for LinearRegression {
         table.places.iter().zip(found).for_each(|(place, surprisal)| surprisals[start + place] = surprisal);
     }
 
+    fn scales(&self, posterior: &LinearPosterior) -> Vec<(usize, f64)> {
+        posterior.target.iter().map(|target| (self.layout.task.target, target.scale)).collect()
+    }
+
     fn predict(&self, posterior: &LinearPosterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>> {
         Some(predictions(posterior, &Table::new(&self.layout, rows), rows.len()))
     }
