@@ -159,8 +159,8 @@ fn check_memory(model: &AnyModel, config: &ModelConfig) -> Result<(), AppError> 
     }
     if model.memory(&model.posterior(&model.nothing()).map_err(AppError::model)?).is_empty() {
         let said = format!(
-            "half_life_events = \"inferred\", but the model {:?} doesn't infer one: write a number of events or \"never\", or wrap the \
-             model in `models::Inferred`",
+            "half_life_events = \"inferred\", but the model {:?} doesn't infer one: write a number of events or \"never\", or \
+             wrap the model in `models::Inferred`",
             model.kind()
         );
         return Err(AppError::Model(said.into()));

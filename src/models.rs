@@ -194,8 +194,9 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
     /// transactions must leave no trace.
     fn score(&self, posterior: &Self::Posterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
 
-    /// The numbers whose density a surprisal is, by their cells, and the scale that each is measured in: what it takes to compare the
-    /// surprisals of two posteriors, each of which is with respect to units that it has learnt. None where they are of probabilities.
+    /// The numbers whose density a surprisal is, by their cells, and the scale that each is measured in: what it takes to compare
+    /// the surprisals of two posteriors, each of which is with respect to units that it has learnt. None where they are of
+    /// probabilities.
     fn scales(&self, posterior: &Self::Posterior) -> Vec<(usize, f64)> {
         let _ = posterior;
         Vec::new()

@@ -15,7 +15,7 @@ use surprisal::models::regression::{
     LinearRegression, LogisticRegression, PoissonRegression, RegressionConfig, SoftmaxRegression,
 };
 use surprisal::models::vae::{Vae, VaeConfig};
-use surprisal::models::{AnyModel, Model};
+use surprisal::models::{AnyModel, Inferred, Model};
 use surprisal::record::{Head, Offset, Partition, Run};
 
 use super::schema;
@@ -48,10 +48,11 @@ pub fn kinds() -> &'static [(&'static str, AnyModel)] {
     static KINDS: OnceLock<Vec<(&'static str, AnyModel)>> = OnceLock::new();
     KINDS.get_or_init(|| {
         let schema = schema();
-        let mixture = |covariance, components| {
+        let mixed = |covariance, components| {
             let config = MixtureConfig { components, covariance, ..MixtureConfig::default() };
-            AnyModel::new(Mixture::new(&schema, config).expect("a mixture"))
+            Mixture::new(&schema, config).expect("a mixture")
         };
+        let mixture = |covariance, components| AnyModel::new(mixed(covariance, components));
         let task = |target: usize| Task { target, inputs: (0..5).filter(|cell| *cell != target).collect() };
         let network = |target| {
             let config = NetworkConfig { hidden: vec![3], samples: 2, ..NetworkConfig::default() };
@@ -67,11 +68,15 @@ pub fn kinds() -> &'static [(&'static str, AnyModel)] {
         let regression = LinearRegression::new(&schema, &task(0), RegressionConfig::default()).expect("a regression");
         let vae = VaeConfig { latent: 1, hidden: vec![2], samples: 2, inner_steps: 1, ..VaeConfig::default() };
         let mean_field = MeanFieldConfig { pairs: 1, steps: 2, first_events: 16, scoring_pairs: 2, ..MeanFieldConfig::default() };
+        let inferred = Inferred::new(regression.clone(), &schema).expect("a small one");
+        let inferred_mixture = Inferred::new(mixed(Covariance::Diagonal, 4), &schema).expect("a small one");
         vec![
             ("mixture", mixture(Covariance::Diagonal, 4)),
             ("mixture-full", mixture(Covariance::Full, 4)),
             ("forecast", AnyModel::new(forecast)),
             ("regression", AnyModel::new(regression)),
+            ("inferred", AnyModel::new(inferred)),
+            ("inferred-mixture", AnyModel::new(inferred_mixture)),
             ("regression-boolean", AnyModel::new(generalised!(LogisticRegression, 4))),
             ("regression-count", AnyModel::new(generalised!(PoissonRegression, 3))),
             ("regression-category", AnyModel::new(generalised!(SoftmaxRegression, 2))),

@@ -21,7 +21,8 @@ pub struct ModelConfig {
     pub id: String,
     /// The model. Default: `mixture`.
     pub kind: ModelKind,
-    /// Events of a partition after which evidence weighs half: a number, `"never"`, or `"inferred"` from the stream. Default: `never`.
+    /// Events of a partition after which evidence weighs half: a number, `"never"`, or `"inferred"` from the stream. Default:
+    /// `never`.
     #[serde(deserialize_with = "values::half_life")]
     pub half_life_events: HalfLife,
     /// Time of the events, by their timestamps, after which evidence weighs half, like `"6h"`; `"never"` keeps all. Default: `never`.
@@ -35,7 +36,7 @@ pub struct ModelConfig {
     /// How fast the steps of `learning = "population"` shrink; 1 weighs all events alike. Above 0.5, at most 1. Default: 1.0.
     #[serde(deserialize_with = "values::exponent")]
     pub population_exponent: f64,
-    /// Events learnt in one step at most, 1 to 65536; 32 with an inferred half-life. Default: 256, or these 32.
+    /// Events learnt in one step at most, 1 to 65536. Default: 256. With an inferred half-life up to 32, and 8 by default.
     #[serde(deserialize_with = "values::whole::<_, 1, 65536>")]
     pub max_block: usize,
     /// Whether an event is learnt as far as it is plausible only: for a mixture that is told to.
@@ -97,13 +98,14 @@ impl ModelConfig {
             LearningKind::Streaming => None,
             LearningKind::Population => Some(Population { events: self.population_events, exponent: self.population_exponent }),
         };
-        // The model itself forgets by events, where it infers how fast.
-        let (half_life_events, most) = match self.half_life_events {
-            HalfLife::Events(events) => (events, usize::MAX),
-            HalfLife::Inferred => (f64::INFINITY, inferred::MAX_BLOCK),
+        let (half_life_events, max_block) = match self.half_life_events {
+            HalfLife::Events(events) => (events, self.max_block),
+            // The model itself forgets by events. A larger block is refused where it is written: this is the default.
+            HalfLife::Inferred if self.max_block > inferred::MAX_BLOCK => (f64::INFINITY, inferred::USUAL_BLOCK),
+            HalfLife::Inferred => (f64::INFINITY, self.max_block),
         };
         let rule = Rule { half_life_events, half_life_ms: self.half_life_ms, population };
-        Learning { rule, max_block: self.max_block.min(most) }
+        Learning { rule, max_block }
     }
 
     /// What the engine does, as far as the model has a say in it.

@@ -238,9 +238,9 @@ fn every_key_changes_what_it_names() {
 #[test]
 fn an_inferred_half_life_leaves_forgetting_to_the_model() {
     let learning = |keys: &str| parsed(&format!("[model]\nhalf_life_events = \"inferred\"\n{keys}\n{COLUMN}")).model.learning();
-    let expected = crate::engine::Learning { max_block: 32, ..Default::default() };
+    let expected = crate::engine::Learning { max_block: 8, ..Default::default() };
     assert_eq!(learning(""), expected);
-    assert_eq!(learning("max_block = 8").max_block, 8);
+    assert_eq!(learning("max_block = 32").max_block, 32);
     assert_eq!(learning("half_life_time = \"1s\"").rule.half_life_ms, 1000.0);
 }
 

@@ -1,19 +1,19 @@
 //! Forgetting that the stream chooses: copies of a model that differ only in their half-life, averaged by how well each predicts.
 //!
-//! Member i learns as the model itself does, but of its evidence only `2^(−n/hᵢ)` is left with each block of n events, beside what the
-//! block's own pace takes; `h` is [`HALF_LIVES`]. With sᵢ its surprisal of an event, and s* the least of them, members are averaged by
-//! their prequential evidence (Raftery, Kárný & Ettler 2010, section 3; Koop & Korobilis 2012):
+//! Member i learns as the model itself does, but of its evidence only `2^(−n/hᵢ)` is left with each block of n events, beside what
+//! the block's own pace takes; `h` is [`HALF_LIVES`]. With sᵢ its surprisal of an event, and s* the least of them, members are
+//! averaged by their prequential evidence (Raftery, Kárný & Ettler 2010, section 3; Koop & Korobilis 2012):
 //!
 //! - `−ln p(x) = −ln Σ wᵢ exp(−sᵢ)`, `wᵢ ∝ exp(ℓᵢ)`;
 //! - `ℓᵢ ← 2^(−n/500) ℓᵢ + Σ_block max(s* − sᵢ, −10)`.
 //!
-//! ℓ adds over partitions, like all evidence. It is forgotten itself, since which memory is right changes as well; and an event's say
-//! is at most 10 nats, so that one far out does not decide. Half-lives are a factor of eight apart: forgetting costs a steady stream in
-//! proportion to 1/h and a drifting one in proportion to h, so that at the farthest from the best h, a factor of √8, the loss is 1.6 times
-//! the least.
+//! ℓ adds over partitions, like all evidence. It is forgotten itself, since which memory is right changes as well; and an event's
+//! say is at most 10 nats, so that one far out does not decide. Half-lives are a factor of eight apart: forgetting costs a steady
+//! stream in proportion to 1/h and a drifting one in proportion to h, so that at the farthest from the best h, a factor of √8, the
+//! loss is 1.6 times the least.
 //!
-//! **Units.** A surprisal is with respect to a number's spread as its posterior knows it, and members remember different spreads. So
-//! before they are compared all are converted to the units of the member that forgets least, by [`Model::scales`].
+//! **Units.** A surprisal is with respect to a number's spread as its posterior knows it, and members remember different spreads.
+//! So before they are compared all are converted to the units of the member that forgets least, by [`Model::scales`].
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,11 @@ const SAY_HALF_LIFE: f64 = 500.0;
 /// The most that an event has to say of a member, in nats.
 const MOST_SAY: f64 = 10.0;
 
-/// Events learnt in one step at most: few for a member that is to forget within 250.
+/// Events learnt in one step, unless something else is asked for: a 32nd of what the member of the shortest half-life remembers, as
+/// it is everywhere.
+pub const USUAL_BLOCK: usize = 8;
+
+/// Events learnt in one step at most.
 pub const MAX_BLOCK: usize = 32;
 
 /// The stream of noise that tells of which member a drawn event is.
@@ -114,8 +118,8 @@ fn likeliest(ln_weights: &[f64; MEMBERS]) -> usize {
     (0..MEMBERS).max_by(|one, other| ln_weights[*one].total_cmp(&ln_weights[*other])).unwrap_or(LASTING)
 }
 
-/// The half-life that members with these half-lives and weights have together, `1 / Σ (wᵢ/hᵢ)`: rates of forgetting are averaged, of which
-/// never is 0.
+/// The half-life that members with these half-lives and weights have together, `1 / Σ (wᵢ/hᵢ)`: rates of forgetting are averaged,
+/// of which never is 0.
 pub fn half_life(memory: &[(f64, f64)]) -> Option<f64> {
     (!memory.is_empty()).then(|| memory.iter().map(|(half_life, weight)| weight / half_life).sum::<f64>().recip())
 }
@@ -140,7 +144,8 @@ impl<P> InferredPosterior<P> {
         &self.members[likeliest(&self.ln_weights)]
     }
 
-    /// What is to be added to a surprisal of `row` by `member` for its units to be the lasting member's: a nat for each factor of e.
+    /// What is to be added to a surprisal of `row` by `member` for its units to be the lasting member's: a nat for each factor of
+    /// e.
     fn exchange<'a>(&'a self, member: usize, row: &'a [f64]) -> impl Iterator<Item = (usize, f64)> + 'a {
         self.exchange[member].iter().copied().filter(|(cell, _)| !row[*cell].is_nan())
     }
@@ -171,8 +176,8 @@ fn least(nats: &[f64; MEMBERS]) -> f64 {
     nats.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
-/// By how much a member is worse than the best, as far as it may count. Where both are infinite it is the same for all members, and says
-/// nothing.
+/// By how much a member is worse than the best, as far as it may count. Where both are infinite it is the same for all members, and
+/// says nothing.
 fn gap(nats: f64, best: f64) -> f64 {
     (nats - best).min(MOST_SAY)
 }
@@ -187,8 +192,8 @@ fn average<const N: usize>(parts: impl Iterator<Item = (f64, [f64; N])>) -> Opti
     (total > 0.0).then(|| sums.map(|sum| sum / total))
 }
 
-/// What members, each with its weight, expect of a field together: numbers are averaged as in [`Inferred::predict`], and of values it is
-/// the likeliest member's.
+/// What members, each with its weight, expect of a field together: numbers are averaged as in [`Inferred::predict`], and of values
+/// it is the likeliest member's.
 fn expected(parts: &[(f64, &Expected)]) -> Option<Expected> {
     let (_, likeliest) = parts.iter().max_by(|(one, _), (other, _)| one.total_cmp(other))?;
     let number = |expected: &Expected| match expected {
@@ -201,8 +206,8 @@ fn expected(parts: &[(f64, &Expected)]) -> Option<Expected> {
 }
 
 impl<M: Model> Inferred<M> {
-    /// `model` over `schema`, its half-life inferred. A model that forgets by itself, or averages what others have learnt, has no use
-    /// for it.
+    /// `model` over `schema`, its half-life inferred. A model that forgets by itself, or averages what others have learnt, has no
+    /// use for it.
     pub fn new(model: M, schema: &Schema) -> Result<Self, TooLarge> {
         let numbers: usize = model.nothing().tensors().iter().map(|tensor| tensor.data.len()).sum();
         TooLarge::check(MEMBERS * numbers, "a number as half-life, which needs a quarter of it, or fewer columns")?;
@@ -304,8 +309,8 @@ impl<M: Model> Model for Inferred<M> {
         surprisals.extend(self.scored(posterior, rows).iter().map(|members| posterior.mix(members)));
     }
 
-    /// The mixture's mean and P(Y ≤ y), and the average of the members' quantiles: an interval of its own mass where members agree, and
-    /// somewhat narrower than the mixture's where they don't.
+    /// The mixture's mean and P(Y ≤ y), and the average of the members' quantiles: an interval of its own mass where members agree,
+    /// and somewhat narrower than the mixture's where they don't.
     fn predict(&self, posterior: &Self::Posterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>> {
         let members = posterior.members.iter().map(|member| self.model.predict(member, rows));
         let members: Vec<Vec<Option<Prediction>>> = members.collect::<Option<_>>()?;
@@ -330,10 +335,11 @@ impl<M: Model> Model for Inferred<M> {
         Some((0..rows.len()).map(row).collect())
     }
 
-    /// By the chain rule over the fields, from the least surprising to the likeliest member to the most: what field j adds is
-    /// `−ln Σ rᵢ exp(−cᵢⱼ)`, with cᵢⱼ what it adds by member i's account, and rᵢ the weights after the fields before it. So it lies within
-    /// what members say, and is just that where they agree; a field on which they don't bears what it costs to change one's mind about the
-    /// memory. (The average `Σ rᵢ cᵢⱼ` falls short of the surprisal by KL(r ‖ w), which nobody could be charged with.)
+    /// By the chain rule over the fields, from the least surprising to the likeliest member to the most: what field j adds is `−ln
+    /// Σ rᵢ exp(−cᵢⱼ)`, with cᵢⱼ what it adds by member i's account, and rᵢ the weights after the fields before it. So it lies
+    /// within what members say, and is just that where they agree; a field on which they don't bears what it costs to change one's
+    /// mind about the memory. (The average `Σ rᵢ cᵢⱼ` falls short of the surprisal by KL(r ‖ w), which nobody could be charged
+    /// with.)
     fn explain(&self, posterior: &Self::Posterior, row: RowsView<'_>) -> Option<Explanation> {
         let scored = *self.scored(posterior, row).first()?;
         let surprisal = Some(posterior.mix(&scored).nats).filter(|nats| nats.is_finite())?;

@@ -9,6 +9,7 @@ mod data;
 mod dense;
 mod glm;
 mod golden;
+mod inferred;
 mod linear;
 mod softmax;
 mod state;

@@ -1,11 +1,10 @@
 use super::*;
-use crate::engine::{Engine, Learning, block_len};
 use crate::features::{Column, Kind, Task};
 use crate::models::Standard;
 use crate::models::mixture::{Mixture, MixtureConfig};
 use crate::models::regression::{LinearRegression, LogisticRegression, RegressionConfig};
 use crate::models::vae::{Vae, VaeConfig};
-use crate::record::{Head, Offset, Partition, Run};
+use crate::record::{Offset, Partition};
 
 fn schema(kinds: &[Kind]) -> Schema {
     let column = |(at, kind): (usize, &Kind)| Column { name: format!("x{at}"), path: vec![format!("x{at}")], kind: *kind };
@@ -22,8 +21,8 @@ fn linear(width: usize, learnt: bool) -> (LinearRegression, Schema) {
     (LinearRegression::new(&schema, &task, config).expect("a regression"), schema)
 }
 
-/// Rows of standard normal inputs, and a target that is their sum with coefficients that are drawn anew after each `regime` events, and
-/// noise of that standard deviation.
+/// Rows of standard normal inputs, and a target that is their sum with coefficients that are drawn anew after each `regime` events,
+/// and noise of that standard deviation.
 fn stream(count: usize, width: usize, regime: usize, noise: f64) -> Rows {
     let source = Noise::new(7);
     let mut rows = Rows::new(width);
@@ -48,7 +47,7 @@ fn block(rows: RowsView<'_>, at: usize, retention: f64) -> Block<'_> {
 fn prequential<M: Model>(model: &M, rows: RowsView<'_>, half_life: f64) -> (Vec<f64>, M::Evidence) {
     let (mut evidence, mut surprisals, mut at) = (model.nothing(), Vec::new(), 0);
     while at < rows.len() {
-        let len = block_len(at as u64, MAX_BLOCK).min(rows.len() - at);
+        let len = (at / 32).clamp(1, USUAL_BLOCK).min(rows.len() - at);
         let posterior = model.posterior(&evidence).expect("finite");
         let rows = rows.slice(at..at + len);
         model.score(&posterior, rows, &mut surprisals);
@@ -68,72 +67,6 @@ fn mean(nats: &[f64]) -> f64 {
     nats.iter().sum::<f64>() / nats.len() as f64
 }
 
-/// Of a member with this half-life, the standard deviation of the targets as of each event, from plain sums; none before there are two.
-fn scales(targets: &[f64], half_life: f64) -> Vec<Option<f64>> {
-    let (mut scales, mut sums) = (Vec::new(), [0.0_f64; 3]);
-    while scales.len() < targets.len() {
-        let at = scales.len();
-        let len = block_len(at as u64, MAX_BLOCK).min(targets.len() - at);
-        let [count, sum, squares] = sums;
-        scales.extend(vec![(at > 1).then(|| (squares / count - (sum / count) * (sum / count)).sqrt()); len]);
-        sums = sums.map(|sum| sum * (-(len as f64) / half_life).exp2());
-        targets[at..at + len].iter().for_each(|y| sums = [sums[0] + 1.0, sums[1] + y, sums[2] + y * y]);
-    }
-    scales
-}
-
-/// The engine's scores are those of four regressions run apart, each with its half-life and in its own units, averaged by hand; and they
-/// are the same to the bit however the events fall into transactions.
-#[test]
-fn the_average_is_that_of_models_run_apart() {
-    let (model, schema) = linear(3, true);
-    let count = 3000;
-    let rows = stream(count, 3, 700, 0.5);
-    let targets: Vec<f64> = (0..count).map(|row| rows.view().row(row)[2]).collect();
-    let apart = HALF_LIVES.map(|half_life| (prequential(&model, rows.view(), half_life).0, scales(&targets, half_life)));
-    let (mut expected, mut ell) = (Vec::new(), [0.0; 4]);
-    while expected.len() < count {
-        let at = expected.len();
-        let len = block_len(at as u64, MAX_BLOCK).min(count - at);
-        let mut news = [0.0; 4];
-        for event in at..at + len {
-            let units = |scales: &[Option<f64>]| scales[event].map_or(0.0, f64::ln);
-            let raw = apart.each_ref().map(|(nats, scales)| nats[event] + units(scales));
-            let best = raw.iter().copied().fold(f64::MAX, f64::min);
-            let total: f64 = ell.iter().map(|ell: &f64| ell.exp()).sum();
-            let density: f64 = ell.iter().zip(raw).map(|(ell, raw)| ell.exp() / total * (best - raw).exp()).sum();
-            expected.push(best - density.ln() - units(&apart[3].1));
-            news.iter_mut().zip(raw).for_each(|(news, raw)| *news += (best - raw).max(-10.0));
-        }
-        ell.iter_mut().zip(news).for_each(|(ell, news)| *ell = 2_f64.powf(-(len as f64) / 500.0) * *ell + news);
-        let most = ell.iter().copied().fold(f64::MIN, f64::max);
-        ell.iter_mut().for_each(|ell| *ell -= most);
-    }
-    let learning = Learning { max_block: MAX_BLOCK, ..Learning::default() };
-    let scores = |size: usize| {
-        let model = Inferred::new(model.clone(), &schema).expect("small");
-        let mut engine = Engine::new(model, &schema, learning).expect("finite");
-        engine.assign(Partition(0), None, None, Offset(0)).expect("finite");
-        let mut scores = Vec::new();
-        for from in (0..count).step_by(size) {
-            let to = count.min(from + size);
-            let mut run = Run::new(Partition(0), Offset(from as i64), 3);
-            run.rows.extend(rows.view().slice(from..to), &[]);
-            run.heads = (from..to).map(|offset| Head { offset: Offset(offset as i64), timestamp_ms: None, key: None }).collect();
-            run.next = Offset(to as i64);
-            let ready = engine.step(vec![run]).expect("in order");
-            scores.extend(ready.scores().map(|(_, _, score)| score.surprisal));
-            ready.advance(false);
-        }
-        scores
-    };
-    let whole = scores(count);
-    for (event, (found, expected)) in whole.iter().zip(&expected).enumerate() {
-        assert!((found - expected).abs() < 1e-9 * expected.abs().max(1.0), "{event}: {found} is not {expected}");
-    }
-    assert!([1, 7, 100].into_iter().all(|size| scores(size) == whole));
-}
-
 /// Where coefficients jump, what forgets wins; the average is about as good as the best that nobody knew beforehand.
 #[test]
 fn a_stream_that_changes_is_followed() {
@@ -151,8 +84,8 @@ fn a_stream_that_changes_is_followed() {
     assert!((250.0..260.0).contains(&half_life), "{half_life}");
 }
 
-/// Where nothing changes, the average costs next to nothing in comparison with what never forgets, and what remembers too little has no
-/// say. Memories that suffice are as good as one another, and keep about even weights.
+/// Where nothing changes, the average costs next to nothing in comparison with what never forgets, and what remembers too little
+/// has no say. Memories that suffice are as good as one another, and keep about even weights.
 #[test]
 fn a_stream_that_stays_is_remembered() {
     for width in [4, 40] {
@@ -181,7 +114,7 @@ fn mixture(count: usize) -> (Inferred<Mixture>, Rows) {
         cells[1] = if event % 11 == 0 { f64::NAN } else { 100.0 + (1.0 + level) * draw(1) + cells[0] };
         cells[2] = texts.push(["a", "b", "c"][(event % 3) as usize]) as f64;
         cells[3] = (3.0 + draw(2)).max(0.0).round();
-        // One that has never varied for whoever remembers 250 only.
+        // One that has stood still for as long as the shortest memory reaches.
         cells[4] = if event < 40 { draw(3) } else { 1.0 };
     }
     let mixture = Mixture::new(&schema, MixtureConfig { components: 4, ..MixtureConfig::default() }).expect("a mixture");
