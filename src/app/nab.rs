@@ -68,6 +68,11 @@ struct Row {
     worth: f64,
 }
 
+/// How many of `rows` are probation.
+pub fn probation(rows: usize) -> usize {
+    (PROBATION.0 * rows as f64).floor().min(PROBATION.1) as usize
+}
+
 /// The score of a detector under `profile`: 100 is perfect, 0 as good as no detection.
 pub fn score(series: &[Series], profile: &Profile) -> Result<f64, NabError> {
     let (mut rows, mut windows) = (Vec::new(), 0);
@@ -109,7 +114,7 @@ fn worths(series: &Series, first_window: usize) -> Result<impl Iterator<Item = R
     let place = |time| places.get(&time).copied().ok_or(NabError::NoRow { time });
     let spans = series.windows.iter().map(|(from, to)| Ok((place(*from)?, place(*to)?)));
     let spans = spans.collect::<Result<Vec<(usize, usize)>, NabError>>()?;
-    let probation = (PROBATION.0 * series.times.len() as f64).floor().min(PROBATION.1) as usize;
+    let probation = probation(series.times.len());
     let mut before = None;
     let rows = series.scores.iter().enumerate().map(move |(row, score)| {
         let inside = spans.iter().position(|(left, right)| (*left..=*right).contains(&row));

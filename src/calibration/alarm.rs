@@ -10,7 +10,7 @@ const COLD_EVENTS: u64 = 100;
 const COLD_WINDOWS: f64 = 10.0;
 /// Levels that the experience of others is worth to a partition that begins.
 const INHERITED: f64 = 1000.0;
-/// Standard deviations of what the model doesn't know by which an event must be more surprising than usual.
+/// Standard deviations of what the model doesn't know, beyond what it usually doesn't, by which an event must be more surprising than usual.
 const CERTAIN: f64 = 2.0;
 /// Windows that the memory holds at least.
 const REMEMBERED_WINDOWS: f64 = 20.0;
@@ -74,15 +74,16 @@ pub struct Verdict {
 /// a stream of a thousand events a week. An incident every other day is not severe, however many events there are between. Nothing is severe before
 /// 100 events have been seen. There is no alert before 100 events and ten windows have been seen, by this partition or by those
 /// whose experience it began with; nor for an event of which the model knows so little that its surprise is within two of its standard
-/// deviations of what is usual.
+/// deviations of what is usual, as far as these are more than the last few hundred events have had: doubt that lasts is in p already.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Alarm {
     events: u64,
     /// Averages over the window: of the extremity, and of its standard deviation.
     level: f64,
     doubt: f64,
-    /// Mean level, of what was not rare.
+    /// Mean level and mean doubt, of what was not rare; the doubt beginning at 0.
     usual: f64,
+    accustomed: f64,
     rarity: Rarity,
     incidents: Incidents,
     governor: Governor,
@@ -102,6 +103,7 @@ impl Alarm {
         let mean = |of: fn(&Self) -> f64| others.iter().map(|other| of(other)).sum::<f64>() / others.len() as f64;
         self.rarity = Rarity::pooled(others.iter().map(|other| &other.rarity), INHERITED);
         self.usual = mean(|other| other.usual);
+        self.accustomed = mean(|other| other.accustomed);
         (self.level, self.doubt) = (self.usual, mean(|other| other.doubt));
         self.governor.correction = mean(|other| other.governor.correction);
     }
@@ -121,11 +123,13 @@ impl Alarm {
         self.level += (extremity - self.level) / alerts.window;
         self.doubt += (sd - self.doubt) / alerts.window;
         self.events += 1;
-        let (known, ready) =
-            (self.events > COLD_EVENTS, self.rarity.weight() >= COLD_EVENTS as f64 + COLD_WINDOWS * alerts.window);
+        let cold = COLD_EVENTS as f64 + COLD_WINDOWS * alerts.window;
+        let (known, ready) = (self.events > COLD_EVENTS, self.rarity.weight() >= cold);
         let log10_p = self.rarity.advance(self.level, (-std::f64::consts::LN_2 / alerts.memory).exp());
-        let certain = self.level - self.usual > CERTAIN * self.doubt;
-        self.usual += rarity::weight(log10_p) * (self.level - self.usual) / self.rarity.weight().clamp(1.0, alerts.memory);
+        let certain = self.level - self.usual > CERTAIN * (self.doubt - self.accustomed);
+        let weight = rarity::weight(log10_p);
+        self.usual += weight * (self.level - self.usual) / self.rarity.weight().clamp(1.0, alerts.memory);
+        self.accustomed += weight * (self.doubt - self.accustomed) / cold;
         let expected = (self.events as f64).min(alerts.memory) / PENALTY_EVENTS;
         let evidence = -log10_p - expected.log10() - self.governor.pace.decades();
         let rareness = Rareness { decades: -log10_p, ready, certain, time_ms: event.time_ms };
@@ -145,7 +149,20 @@ impl Alarm {
         let Incident { least, calm, events, peak, rested } = incident.unwrap_or_default();
         let whole =
             [self.events as i64, last_ms.is_some().into(), last_ms.unwrap_or_default(), incident.is_some().into(), rested.into()];
-        let numbers = [self.level, self.doubt, self.usual, *gap_ms, *gaps, *correction, *alerts, least, calm, events, peak];
+        let numbers = [
+            self.level,
+            self.doubt,
+            self.usual,
+            self.accustomed,
+            *gap_ms,
+            *gaps,
+            *correction,
+            *alerts,
+            least,
+            calm,
+            events,
+            peak,
+        ];
         tensors.push(Tensor::i64("alarm.whole", &[whole.len()], whole.into()));
         tensors.push(Tensor::f64("alarm.numbers", &[numbers.len()], numbers.into()));
         self.rarity.tensors(&mut tensors);
@@ -163,8 +180,8 @@ impl Alarm {
         let [events, timed, last_ms, open, rested] = *reader.i64("alarm.whole", &[5])? else {
             unreachable!("the shape was checked")
         };
-        let numbers = reader.f64("alarm.numbers", &[11])?;
-        let [level, doubt, usual, gap_ms, gaps, correction, alerts, least, calm, lasted, peak] = *numbers else {
+        let numbers = reader.f64("alarm.numbers", &[12])?;
+        let [level, doubt, usual, accustomed, gap_ms, gaps, correction, alerts, least, calm, lasted, peak] = *numbers else {
             unreachable!("the shape was checked")
         };
         let bad = |name: &str, detail: String| Err(CheckpointError::BadValue { name: name.into(), detail });
@@ -188,7 +205,7 @@ impl Alarm {
             incident: (open != 0).then_some(Incident { least, calm, events: lasted, peak, rested: rested != 0 }),
         };
         let (rarity, incidents) = (Rarity::restore(reader)?, Incidents::restore(reader)?);
-        Ok(Self { events: events.unsigned_abs(), level, doubt, usual, rarity, incidents, governor })
+        Ok(Self { events: events.unsigned_abs(), level, doubt, usual, accustomed, rarity, incidents, governor })
     }
 }
 

@@ -53,6 +53,8 @@ const PART_SIZE: (usize, usize) = (39, 78);
 /// The profiles that detectors are published for.
 const PROFILES: [&str; 3] = ["standard", "reward_low_FP_rate", "reward_low_FN_rate"];
 
+const DAY_MS: f64 = 86_400_000.0;
+
 /// The column of a series that is watched.
 const VALUE: &str = "value";
 
@@ -87,7 +89,7 @@ pub fn run(folder: &Path, scores_to: Option<&Path>) -> Result<BTreeMap<String, f
     if let Some(absent) = PROFILES.iter().find(|name| !profiles.contains_key(**name)) {
         return Err(AppError::Unusable(format!("{}: no profile `{absent}`", folder.join("profiles.json").display())));
     }
-    let mut corpus = Vec::new();
+    let (mut corpus, mut normal) = (Vec::new(), Told::default());
     for (name, windows) in &windows {
         let path = folder.join("data").join(name);
         let time = |text: &str| {
@@ -95,7 +97,9 @@ pub fn run(folder: &Path, scores_to: Option<&Path>) -> Result<BTreeMap<String, f
             timestamp::from_text(text).ok_or_else(|| AppError::Unusable(wanted()))
         };
         let windows = windows.iter().map(|(from, to)| Ok((time(from)?, time(to)?))).collect::<Result<_, AppError>>()?;
-        let series = detect(&path, windows)?;
+        let (series, told) = detect(&path, windows)?;
+        normal.alerts += told.alerts;
+        normal.days += told.days;
         if let Some(folder) = scores_to {
             save(&series, &folder.join(name))?;
         }
@@ -107,16 +111,30 @@ pub fn run(folder: &Path, scores_to: Option<&Path>) -> Result<BTreeMap<String, f
         scores.insert(name.clone(), score.map_err(|error| AppError::Unusable(format!("{}: {error}", folder.display())))?);
     }
     print(corpus.len(), corpus.iter().map(|series| series.windows.len()).sum(), &scores)?;
+    let Told { alerts, days } = normal;
+    let ratio = alerts as f64 / days;
+    say(format_args!(
+        "alerts outside of windows and probation: {alerts} in {days:.0} days, {ratio:.2} of the one a day that is asked for"
+    ))?;
     Ok(scores)
 }
 
+/// Alerts where nothing is labelled, and how long that is.
+#[derive(Default)]
+struct Told {
+    alerts: u64,
+    days: f64,
+}
+
 /// Runs the detector over a series.
-fn detect(path: &Path, windows: Vec<(i64, i64)>) -> Result<Series, AppError> {
+fn detect(path: &Path, windows: Vec<(i64, i64)>) -> Result<(Series, Told), AppError> {
     let column = |name: &str, kind| Column { name: name.into(), path: vec![name.into()], kind };
     let schema = Schema::new(vec![column("timestamp", Kind::Timestamp), column("value", Kind::Number)]);
     let Detector { model, setup, anomaly_score } = detector(&schema)?;
     let mut series = Series { times: Vec::new(), scores: Vec::new(), windows };
+    let mut alerts = Vec::new();
     let report = backtest(path, &schema, None, model, setup, &mut |row| {
+        alerts.push(row.score.alert);
         series.times.extend(row.head.timestamp_ms);
         series.scores.push(anomaly_score(row.score));
         Ok(())
@@ -125,7 +143,15 @@ fn detect(path: &Path, windows: Vec<(i64, i64)>) -> Result<Series, AppError> {
         let fault = "every row needs a `timestamp` and a `value` that is a number or missing";
         return Err(AppError::Unusable(format!("{}: {fault}", path.display())));
     }
-    Ok(series)
+    let normal = |time: i64| !series.windows.iter().any(|(from, to)| (*from..=*to).contains(&time));
+    let mut told = Told::default();
+    for row in nab::probation(series.times.len()).max(1)..series.times.len() {
+        if normal(series.times[row]) {
+            told.alerts += u64::from(alerts[row]);
+            told.days += (series.times[row] - series.times[row - 1]) as f64 / DAY_MS;
+        }
+    }
+    Ok((series, told))
 }
 
 /// The table: this detector's scores, and those of others.

@@ -136,6 +136,21 @@ fn what_the_model_does_not_know_is_no_alarm() {
     assert!(sure.advance(&Alerts::default(), event(10_000, 30.0)).alert, "the same by a model that is sure");
 }
 
+/// A model that averages others never knows which of them is right. What it says is calibrated all the same.
+#[test]
+fn doubt_that_lasts_does_not_silence() {
+    const DAYS: f64 = 200.0;
+    for (name, stream) in streams((DAYS * DAY) as u32) {
+        let mut alarm = Alarm::default();
+        let judged = stream.into_iter().zip(0..).map(|(extremity, at)| {
+            let observation = Observation { sd: 3.0, ..event(at, extremity) };
+            alarm.advance(&Alerts::default().over(20.0), observation).alert
+        });
+        let told = judged.filter(|alert| *alert).count() as f64;
+        assert!((0.75..=1.25).contains(&(told / DAYS)), "{name}: {told} in {DAYS} days");
+    }
+}
+
 #[test]
 fn a_partition_begins_with_the_experience_of_others() {
     let noise = Noise::new(6);
