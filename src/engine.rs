@@ -19,8 +19,8 @@ mod trail;
 
 use std::collections::BTreeMap;
 
-use crate::calibration::{Alarm, Calibrator, Observation, Tail, Verdict};
-use crate::drift::{Change, Origin};
+use crate::calibration::{Alarm, Calibrator, Tail, Verdict};
+use crate::drift::Change;
 use crate::features::derive::{About, Memory};
 use crate::features::{Rows, RowsView, Schema};
 use crate::inference::rule::Rule;
@@ -78,6 +78,8 @@ pub struct Score {
     /// How severe the incident was that gets no worse with this event, in decades; 0 for any other event. See
     /// [`Verdict::severity`](crate::calibration::Verdict::severity).
     pub severity: f64,
+    /// Of an alert: decades by which its surprise, as alerts are judged, is rarer than any. 0 for any other event.
+    pub rarity: f64,
     /// Learning steps behind the posterior that scored.
     pub step: u64,
     /// What the model expected, if it predicts a number.
@@ -454,23 +456,22 @@ impl<M: Model> Engine<M> {
             let told = |number: f64| if number.is_nan() { f64::INFINITY } else { number };
             let predictions = self.model.predict(&self.belief.posterior, rows);
             let extremities = self.model.extremity(&self.belief.posterior, rows);
-            scores.extend(surprisals.iter().enumerate().map(|(row, &Surprisal { nats, sd })| {
+            scores.extend(surprisals.iter().enumerate().map(|(row, &surprisal)| {
+                let Surprisal { nats, sd } = surprisal;
                 let extremity = extremities.as_ref().map_or(nats, |extremities| extremities[row]);
                 let head = &run.heads[start + row];
-                let event = Observation { extremity, sd, time_ms: head.timestamp_ms, share };
-                // Nobody is told of what is to be forgotten, and no account is given again.
-                let judged = if forgotten { Verdict::default() } else { place.trail.alarm.advance(&self.setup.alerts, event) };
-                let Verdict { severity, alert } = judged;
+                // Nobody is told of what is to be forgotten.
+                let (judged, changes) = match forgotten {
+                    true => Default::default(),
+                    false => place.trail.follow(&self.setup, head, rows.row(row), surprisal, extremity, share),
+                };
+                let Verdict { severity, alert, rarity } = judged;
+                // No account is given again.
                 let explained = match self.setup.explain {
                     Explain::Never => false,
                     Explain::Alerts => alert,
                     Explain::Always => true,
                 } && head.offset >= place.scored_to;
-                let origin = Origin { offset: head.offset.0, time_ms: head.timestamp_ms };
-                let changes = match forgotten {
-                    true => Vec::new(),
-                    false => place.trail.regimes.observe(&self.setup.watch, origin, rows.row(row), nats),
-                };
                 let explain = || self.model.explain(&self.belief.posterior, rows.slice(row..row + 1)).map(Box::new);
                 Score {
                     surprisal: told(nats),
@@ -478,6 +479,7 @@ impl<M: Model> Engine<M> {
                     tail_probability: self.belief.tail.probability(told(nats)),
                     alert,
                     severity,
+                    rarity: if alert { rarity } else { 0.0 },
                     step: self.step,
                     prediction: predictions.as_ref().and_then(|predictions| predictions[row]),
                     explanation: if explained { explain() } else { None },

@@ -349,6 +349,36 @@ proptest! {
     }
 }
 
+/// As many instances, each with a partition of its own, in turns; in the second round every third one dies. What one of them says in the
+/// end rests on what all others have committed.
+#[test]
+fn two_hundred_and_fifty_six_instances_make_one_posterior() {
+    const INSTANCES: i32 = 256;
+    let log = log(INSTANCES);
+    let instance = |partition: i32, ticks: u64, faults: Vec<Fault>| {
+        let stream = MemoryStream::open_for(&log, &[Partition(partition)], decoder(), 1, 7, faults);
+        died(run_for(ticks, stream.shuffled(partition as u64), Alteration::None)).expect("nothing but death")
+    };
+    let mut deaths = 0;
+    for partition in 0..INSTANCES {
+        instance(partition, 40, Vec::new());
+    }
+    for partition in 0..INSTANCES {
+        let faults = if partition % 3 == 0 { vec![Fault::CrashAfter(partition as usize % 40)] } else { Vec::new() };
+        deaths += usize::from(instance(partition, 80, faults));
+    }
+    (0..INSTANCES).for_each(|partition| assert!(!instance(partition, u64::MAX, Vec::new())));
+    assert!(deaths > 20, "{deaths} deaths");
+    let all = Outcome::of(&log);
+    assert_eq!(all.violation(&events(INSTANCES)), None);
+
+    let learnt: i64 = all.sites.values().map(|(covers_to, _)| covers_to.0).sum();
+    log.append(Partition(7), format!(r#"{{"sequence": {EVENTS}}}"#));
+    instance(7, u64::MAX, Vec::new());
+    let known = &Outcome::of(&log).scores[&(Partition(7), Offset(EVENTS))];
+    assert!((known[0] - learnt as f64).abs() <= 4.0, "{known:?}, {learnt} were learnt and committed");
+}
+
 /// The same lives, with a loop that commits its offsets outside the transaction.
 #[test]
 fn such_lives_catch_offsets_committed_outside_the_transaction() {

@@ -73,8 +73,31 @@ pub fn probation(rows: usize) -> usize {
     (PROBATION.0 * rows as f64).floor().min(PROBATION.1) as usize
 }
 
-/// The score of a detector under `profile`: 100 is perfect, 0 as good as no detection.
+/// What a detector scores under a profile, by the threshold from which rows are detections: 100 is perfect, 0 as good as no detection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve(Vec<(f64, f64)>);
+
+impl Curve {
+    /// The threshold at which the score is highest, and that score; an infinite one if no detection is better.
+    pub fn best(&self) -> (f64, f64) {
+        let none = (f64::INFINITY, 0.0);
+        self.0.iter().fold(none, |best, step| if step.1 > best.1 { *step } else { best })
+    }
+
+    /// The score with that threshold.
+    pub fn at(&self, threshold: f64) -> f64 {
+        let detected = self.0.partition_point(|(score, _)| *score >= threshold);
+        if detected == 0 { 0.0 } else { self.0[detected - 1].1 }
+    }
+}
+
+/// The score of a detector under `profile` with the best threshold.
 pub fn score(series: &[Series], profile: &Profile) -> Result<f64, NabError> {
+    Ok(curve(series, profile)?.best().1)
+}
+
+/// The score by the threshold.
+pub fn curve<'a>(series: impl IntoIterator<Item = &'a Series>, profile: &Profile) -> Result<Curve, NabError> {
     let (mut rows, mut windows) = (Vec::new(), 0);
     for series in series {
         rows.extend(worths(series, windows)?);
@@ -88,8 +111,9 @@ pub fn score(series: &[Series], profile: &Profile) -> Result<f64, NabError> {
     let mut earned = vec![0.0; windows];
     rows.iter().filter_map(|row| row.window).for_each(|window| earned[window] = -profile.false_negative);
     let null: f64 = earned.iter().sum();
-    let (mut total, mut best) = (null, null);
-    for tied in rows.chunk_by(|left, right| left.score == right.score) {
+    let perfect = windows as f64 * profile.true_positive;
+    let mut total = null;
+    let steps = rows.chunk_by(|left, right| left.score == right.score).map(|tied| {
         for row in tied {
             total += match row.window {
                 Some(window) => {
@@ -100,9 +124,9 @@ pub fn score(series: &[Series], profile: &Profile) -> Result<f64, NabError> {
                 None => profile.false_positive * row.worth,
             };
         }
-        best = best.max(total);
-    }
-    Ok(100.0 * (best - null) / (windows as f64 * profile.true_positive - null))
+        (tied[0].score, 100.0 * (total - null) / (perfect - null))
+    });
+    Ok(Curve(steps.collect()))
 }
 
 /// The rows of a series after probation. Its windows are counted from `first_window`.

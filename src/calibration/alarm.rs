@@ -10,8 +10,14 @@ const COLD_EVENTS: u64 = 100;
 const COLD_WINDOWS: f64 = 10.0;
 /// Levels that the experience of others is worth to a partition that begins.
 const INHERITED: f64 = 1000.0;
-/// Standard deviations of what the model doesn't know, beyond what it usually doesn't, by which an event must be more surprising than usual.
+/// Standard deviations of what the model doesn't know yet by which an event must be more surprising than usual, and events over which the mean
+/// of these is taken.
 const CERTAIN: f64 = 2.0;
+const DOUBT_EVENTS: f64 = 100.0;
+/// How many times as long as it takes to know what is rare it takes to be accustomed to doubt.
+const ACCUSTOMED: f64 = 3.0;
+/// An event that is not rare has no more of them, in nats.
+const MOST_DOUBT: f64 = 20.0;
 /// Windows that the memory holds at least.
 const REMEMBERED_WINDOWS: f64 = 20.0;
 /// Events that an alarm can have followed: so many that one more is still counted.
@@ -64,6 +70,8 @@ pub struct Verdict {
     pub severity: f64,
     /// Whether people are to be told.
     pub alert: bool,
+    /// `−log10 p` of the surprise that was judged.
+    pub rarity: f64,
 }
 
 /// A fold over the events of one partition: surprise averaged over a window, how rare that is, and which incidents alert.
@@ -73,16 +81,17 @@ pub struct Verdict {
 /// and left out where events have no times: decades by which the event is rarer than what was to be expected among those remembered, in
 /// a stream of a thousand events a week. An incident every other day is not severe, however many events there are between. Nothing is severe before
 /// 100 events have been seen. There is no alert before 100 events and ten windows have been seen, by this partition or by those
-/// whose experience it began with; nor for an event of which the model knows so little that its surprise is within two of its standard
-/// deviations of what is usual, as far as these are more than the last few hundred events have had: doubt that lasts is in p already.
+/// whose experience it began with; nor as long as the model knows so little that the event's surprise is within two of the standard
+/// deviations that surprisals of usual events have of late, as far as these are more than they have had for a few hundred events: doubt that lasts is in p already.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Alarm {
     events: u64,
-    /// Averages over the window: of the extremity, and of its standard deviation.
+    /// Average of the extremity over the window.
     level: f64,
-    doubt: f64,
-    /// Mean level and mean doubt, of what was not rare; the doubt beginning at 0.
+    /// Mean level of what was not rare.
     usual: f64,
+    /// Mean standard deviation of the surprisals that were not rare: of late, and over longer, beginning at 0.
+    doubt: f64,
     accustomed: f64,
     rarity: Rarity,
     incidents: Incidents,
@@ -103,8 +112,8 @@ impl Alarm {
         let mean = |of: fn(&Self) -> f64| others.iter().map(|other| of(other)).sum::<f64>() / others.len() as f64;
         self.rarity = Rarity::pooled(others.iter().map(|other| &other.rarity), INHERITED);
         self.usual = mean(|other| other.usual);
-        self.accustomed = mean(|other| other.accustomed);
-        (self.level, self.doubt) = (self.usual, mean(|other| other.doubt));
+        self.level = self.usual;
+        (self.doubt, self.accustomed) = (mean(|other| other.doubt), mean(|other| other.accustomed));
         self.governor.correction = mean(|other| other.governor.correction);
     }
 
@@ -118,24 +127,27 @@ impl Alarm {
         let bounded = |number: f64| if number.is_nan() { LARGEST } else { number.clamp(-LARGEST, LARGEST) };
         let (extremity, sd) = (bounded(event.extremity), bounded(event.sd));
         if self.rarity.weight() == 0.0 {
-            (self.level, self.doubt) = (extremity, sd);
+            (self.level, self.doubt) = (extremity, sd.min(MOST_DOUBT));
         }
         self.level += (extremity - self.level) / alerts.window;
-        self.doubt += (sd - self.doubt) / alerts.window;
         self.events += 1;
+        // How long it takes to know what is rare, and so to know one's own doubt.
         let cold = COLD_EVENTS as f64 + COLD_WINDOWS * alerts.window;
         let (known, ready) = (self.events > COLD_EVENTS, self.rarity.weight() >= cold);
         let log10_p = self.rarity.advance(self.level, (-std::f64::consts::LN_2 / alerts.memory).exp());
         let certain = self.level - self.usual > CERTAIN * (self.doubt - self.accustomed);
         let weight = rarity::weight(log10_p);
         self.usual += weight * (self.level - self.usual) / self.rarity.weight().clamp(1.0, alerts.memory);
-        self.accustomed += weight * (self.doubt - self.accustomed) / cold;
+        // Not that of the event itself: however uncertain the distance of what is far out, it is far out.
+        self.doubt += weight * (sd.min(MOST_DOUBT) - self.doubt) / DOUBT_EVENTS;
+        self.accustomed += weight * (self.doubt - self.accustomed) / (ACCUSTOMED * cold);
         let expected = (self.events as f64).min(alerts.memory) / PENALTY_EVENTS;
         let evidence = -log10_p - expected.log10() - self.governor.pace.decades();
         let rareness = Rareness { decades: -log10_p, ready, certain, time_ms: event.time_ms };
         Verdict {
             severity: self.incidents.advance(if known { evidence.max(0.0) } else { 0.0 }),
             alert: self.governor.advance(alerts.budget, event.share, alerts.window, rareness),
+            rarity: -log10_p,
         }
     }
 
@@ -164,23 +176,23 @@ impl Alarm {
             peak,
         ];
         tensors.push(Tensor::i64("alarm.whole", &[whole.len()], whole.into()));
-        tensors.push(Tensor::f64("alarm.numbers", &[numbers.len()], numbers.into()));
+        tensors.push(Tensor::f64("alarm.moments", &[numbers.len()], numbers.into()));
         self.rarity.tensors(&mut tensors);
         self.incidents.tensors(&mut tensors);
         tensors
     }
 
-    /// The alarm from the tensors that [`tensors`](Self::tensors) gave. Snapshots from before there were alarms have none: then it
+    /// The alarm from the tensors that [`tensors`](Self::tensors) gave. Snapshots from before alarms were as they are have others: then it
     /// begins anew.
     pub fn restore(tensors: &[Tensor]) -> Result<Self, CheckpointError> {
-        if !tensors.iter().any(|tensor| tensor.name.starts_with("alarm.")) {
+        if !tensors.iter().any(|tensor| tensor.name == "alarm.moments") {
             return Ok(Self::default());
         }
         let reader = Reader(tensors);
         let [events, timed, last_ms, open, rested] = *reader.i64("alarm.whole", &[5])? else {
             unreachable!("the shape was checked")
         };
-        let numbers = reader.f64("alarm.numbers", &[12])?;
+        let numbers = reader.f64("alarm.moments", &[12])?;
         let [level, doubt, usual, accustomed, gap_ms, gaps, correction, alerts, least, calm, lasted, peak] = *numbers else {
             unreachable!("the shape was checked")
         };
@@ -189,13 +201,10 @@ impl Alarm {
             return bad("alarm.whole", format!("element 0 is {events}, expected 1 to {MOST_EVENTS}"));
         }
         if let Some(at) = numbers.iter().position(|number| number.abs() > 1e18) {
-            return bad("alarm.numbers", format!("element {at} is {}, expected at most 1e18", numbers[at]));
+            return bad("alarm.moments", format!("element {at} is {}, expected at most 1e18", numbers[at]));
         }
-        if gap_ms < 0.0 || gaps < 0.0 || alerts < 0.0 {
-            return bad(
-                "alarm.numbers",
-                format!("a mean gap of {gap_ms} over {gaps} and {alerts} alerts, expected none below 0"),
-            );
+        if gaps < 0.0 || alerts < 0.0 {
+            return bad("alarm.moments", format!("{gaps} gaps and {alerts} alerts, expected none below 0"));
         }
         let pace = Pace { last_ms: (timed != 0).then_some(last_ms), gap_ms, gaps };
         let governor = Governor {

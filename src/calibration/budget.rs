@@ -45,7 +45,7 @@ impl Default for Budget {
 pub(super) struct Pace {
     /// When the last event was, in milliseconds since 1970.
     pub(super) last_ms: Option<i64>,
-    /// Mean gap between two events in milliseconds, and how many gaps it is of.
+    /// Mean gap between two events in milliseconds, late ones below 0, and how many gaps it is of.
     pub(super) gap_ms: f64,
     pub(super) gaps: f64,
 }
@@ -58,10 +58,11 @@ impl Pace {
         self.last_ms = Some(time);
         let Some(before) = before else { return 0.0 };
         let gap = time as f64 - before as f64;
-        let longest = if self.gaps > 0.0 { LONGEST_GAP * (self.gap_ms + 1.0) } else { DAY_MS };
+        let longest = if self.gaps > 0.0 { LONGEST_GAP * (self.gap_ms.abs() + 1.0) } else { DAY_MS };
+        let gap = gap.clamp(-longest, longest);
         self.gaps = (self.gaps + 1.0).min(GAPS);
-        self.gap_ms += (gap.abs().min(longest) - self.gap_ms) / self.gaps;
-        gap.clamp(-longest, longest)
+        self.gap_ms += (gap - self.gap_ms) / self.gaps;
+        gap
     }
 
     /// Decades by which there are more than a thousand events a week, within one; 0 where that isn't known.

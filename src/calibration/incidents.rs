@@ -14,7 +14,7 @@ const TOLERANCE: f64 = 0.15;
 const WIDTH: f64 = 0.05;
 const BINS: usize = 512;
 
-/// The incidents of a stream, by their evidence: decades by which an event is rarer than any that was to be expected so far.
+/// The incidents of a stream, by their evidence: decades by which an event is rarer than any that was to be expected.
 ///
 /// An incident begins with an event whose evidence is above the bar by [`MARGIN`]. It rises while each event has more evidence than the one
 /// before, and with the first that has not, it is told of, with the most that it had.

@@ -31,14 +31,14 @@ impl RegimesTable {
             let found = schema.columns().iter().position(|column| column.name == name);
             match found.map(|cell| schema.columns()[cell].kind) {
                 None if name != SURPRISAL => {
-                    let help = format!("name a column of numbers, counts or booleans, or {SURPRISAL:?}");
+                    let help = format!("name a column of numbers or counts, or {SURPRISAL:?}");
                     return Err(fault(format!("there is no column {name:?} to watch"), help));
                 }
-                Some(kind @ (Kind::Category { .. } | Kind::Timestamp)) => {
-                    let help = "a series that is watched has numbers, counts or booleans: remove it".into();
+                Some(kind @ (Kind::Category { .. } | Kind::Timestamp | Kind::Boolean)) => {
+                    let help = "a series that is watched has numbers or counts: remove it, or watch a rolling mean of it".into();
                     return Err(fault(format!("the column {name:?} is a {}", kind.name()), help));
                 }
-                None | Some(Kind::Number | Kind::Count | Kind::Boolean) => series.push(Series { name, cell: found }),
+                None | Some(Kind::Number | Kind::Count) => series.push(Series { name, cell: found }),
             }
         }
         if series.len() > MOST_SERIES {

@@ -34,6 +34,8 @@ const FINEST: f64 = 1e-9;
 const TINIEST: f64 = 1e-75;
 /// Values that a series can have had: so many that one more is still counted.
 const MOST_VALUES: i64 = 1 << 62;
+/// The greatest scatter of a run: so many squares of the largest value that the next is still finite.
+const MOST_SCATTER: f64 = 1e300;
 /// Numbers of a run.
 const RUN: usize = 5;
 
@@ -81,6 +83,7 @@ pub struct Origin {
 /// The regimes of one series: a fold over its values.
 ///
 /// From the first 50 values its units are learnt: their median, and 1.48 times their median deviation from it, stand for a first regime.
+/// Values that are all multiples of something vary by no less than rounding to it does.
 /// From then on a value that begins a regime is expected about the likeliest present one, as Student's t with two degrees of freedom and
 /// the scale 10 σ, σ being the typical deviation within regimes; the value is then the regime's mean, whose prior is flat.
 ///
@@ -98,14 +101,19 @@ pub struct Regime {
     lengths: RunLengths,
     /// Where the runs that may be the present one began.
     origins: Vec<Origin>,
-    /// The first value of the regime that was told last, and what it was like before there was a doubt that it lasts.
+    /// The first value of the regime that was told last, and the value that told.
     since: u64,
+    told: u64,
+    /// What the regime was like before there was a doubt that it lasts.
     settled: Level,
     /// Mean square of what deviates from the level; then the same and the mean product with the deviation before, of late.
     square: f64,
     recent: f64,
     product: f64,
     deviation: f64,
+    /// The last value, and the smallest step that there was between two.
+    last: f64,
+    step: f64,
 }
 
 impl Regime {
@@ -118,11 +126,14 @@ impl Regime {
             lengths: RunLengths::default(),
             origins: Vec::new(),
             since: 0,
+            told: 0,
             settled: Level::default(),
             square: 0.0,
             recent: 0.0,
             product: 0.0,
             deviation: 0.0,
+            last: 0.0,
+            step: LARGEST,
         }
     }
 
@@ -131,9 +142,9 @@ impl Regime {
         &self.series
     }
 
-    /// Values since the regime began that was told last.
-    pub fn age(&self) -> u64 {
-        self.values - self.since
+    /// Values since the regime began that was told last; none before the units are known.
+    pub fn age(&self) -> Option<u64> {
+        (!self.lengths.runs().is_empty()).then_some(self.values - self.since)
     }
 
     /// Takes in the value `x` of an event, NaN where it has none, and says whether the regime was found to have changed. `hazard` is the
@@ -144,6 +155,11 @@ impl Regime {
         }
         let (number, x) = (self.values, x.clamp(-LARGEST, LARGEST));
         self.values += 1;
+        let step = (x - self.last).abs();
+        if number > 0 && step > FINEST * x.abs().max(self.last.abs()) {
+            self.step = self.step.min(step);
+        }
+        self.last = x;
         let Some(level) = self.lengths.likeliest(|_| true).map(|run| run.level) else {
             self.first.push(x);
             self.origins.push(origin);
@@ -152,19 +168,28 @@ impl Regime {
             }
             return None;
         };
-        let correlation = (self.product / self.recent).clamp(0.0, MOST_CORRELATED);
+        let [square, recent] = [self.square, self.recent].map(|square| square.max(self.rounding(level.mean)));
+        let correlation = (self.product / recent).clamp(0.0, MOST_CORRELATED);
         let share = (1.0 - correlation) / (1.0 + correlation);
-        let rounding = finest(level.mean);
-        let birth = birth(level.mean, self.square, x, share, rounding);
-        let merged = self.lengths.observe(Law { hazard, stray: STRAY }, birth, number, x, share, rounding);
+        let nothing = NormalGamma { mean: level.mean, strength: STRENGTH, dof: DOF, scatter: DOF * square };
+        // One value says nothing of how far its regime varies. It would expect strays where a regime without values expects anything else.
+        let fresh =
+            NormalGamma { mean: x, strength: share * (1.0 - STRAY), dof: DOF, scatter: DOF * self.square.max(self.rounding(x)) };
+        let birth = Birth { log_density: nothing.predictive_log_density(x), level: fresh };
+        let (law, step) = (Law { hazard, stray: STRAY }, self.step);
+        let merged = self.lengths.observe(law, birth, number, x, share, |mean| rounding_of(mean, step));
         self.origins.push(origin);
         if let Some(place) = merged {
             self.origins.remove(place);
         }
 
-        // What is a stray, or of another regime, says nothing of this one.
+        // What is a stray, or of another regime, says nothing of this one; nor does a level so high that rounding there hides all else.
         let [regular, astray] = [(1.0 - STRAY).ln() + level.predictive_log_density(x), STRAY.ln() + birth.log_density];
-        self.correlate(x - level.mean, rounding, 1.0 / (1.0 + (astray - regular).exp()));
+        let cut = CUT * square.sqrt();
+        if self.square > 0.0 && rounding_of(level.mean, LARGEST) > self.square {
+            return self.judge();
+        }
+        self.correlate((x - level.mean).clamp(-cut, cut), 1.0 / (1.0 + (astray - regular).exp()));
         self.judge()
     }
 
@@ -176,8 +201,11 @@ impl Regime {
         };
         let centre = median(&mut self.first);
         let mut deviations: Vec<f64> = self.first.iter().map(|x| (x - centre).abs()).collect();
-        self.square = (median(&mut deviations) / MEDIAN_DEVIATION).powi(2).max(finest(centre));
-        let (dof, scatter) = (DOF + FIRST_COUNT, (DOF + FIRST_COUNT) * self.square);
+        let middle = median(&mut deviations) / MEDIAN_DEVIATION;
+        // Where most values are the same, the others say how far it varies, but for the two that are farthest off.
+        let rest = || deviations[..FIRST - 2].iter().map(|deviation| deviation * deviation).sum::<f64>() / (FIRST - 2) as f64;
+        self.square = if middle > 0.0 { middle * middle } else { rest() };
+        let (dof, scatter) = (DOF + FIRST_COUNT, (DOF + FIRST_COUNT) * self.square.max(self.rounding(centre)));
         let level = NormalGamma { mean: centre, strength: FIRST_COUNT, dof, scatter };
         self.lengths.runs.push(Run { start: 0, log_weight: 0.0, level });
         self.origins.truncate(1);
@@ -185,35 +213,39 @@ impl Regime {
         self.first = Vec::new();
     }
 
+    /// The variance of what rounding takes off values about `mean`.
+    fn rounding(&self, mean: f64) -> f64 {
+        rounding_of(mean, self.step)
+    }
+
     /// Takes in how far a value is from the level, as far as it `counts`.
-    fn correlate(&mut self, deviation: f64, rounding: f64, counts: f64) {
-        let cut = CUT * self.square.sqrt();
-        let (deviation, seen) = (deviation.clamp(-cut, cut), self.values as f64);
+    fn correlate(&mut self, deviation: f64, counts: f64) {
+        let seen = self.values as f64;
         let rate = counts / seen.min(LAG_VALUES);
         self.product += (self.deviation * deviation - self.product) * rate;
         self.recent += (deviation * deviation - self.recent) * rate;
         self.square += (deviation * deviation - self.square) * counts / seen.min(SPREAD_VALUES);
-        (self.recent, self.square) = (self.recent.max(rounding), self.square.max(rounding));
         self.deviation = deviation;
     }
 
     /// Whether the regime has changed since the last one told.
     fn judge(&mut self) -> Option<Change> {
-        let probability = self.lengths.probability_after(self.since);
+        let probability = self.lengths.probability_after(self.told);
         if probability < 0.5 {
             self.settled = self.lengths.likeliest(|_| true)?.level.into();
         }
         if probability < SURE {
             return None;
         }
-        let Run { start, level, .. } = *self.lengths.likeliest(|run| run.start > self.since)?;
+        let Run { start, level, .. } = *self.lengths.likeliest(|run| run.start > self.told)?;
         if self.values - start < LEAST_VALUES {
             return None;
         }
         let place = self.lengths.runs().iter().position(|run| run.start == start)?;
         let Origin { offset, time_ms } = self.origins[place];
         let before = std::mem::replace(&mut self.settled, level.into());
-        self.since = start;
+        // Those that begin between the two are other guesses of the same beginning.
+        (self.since, self.told) = (start, self.values - 1);
         Some(Change { series: self.series.clone(), offset, time_ms, probability, before, after: level.into() })
     }
 
@@ -233,9 +265,10 @@ impl Regime {
             .flat_map(|Origin { offset, time_ms }| [*offset, time_ms.is_some().into(), time_ms.unwrap_or_default()]);
         tensors.push(Tensor::i64(format!("{prefix}.origins"), &[self.origins.len(), 3], origins.collect()));
         tensors.push(Tensor::f64(format!("{prefix}.first"), &[self.first.len()], self.first.clone()));
-        tensors.push(Tensor::i64(format!("{prefix}.counts"), &[2], vec![self.values as i64, self.since as i64]));
+        let counts = [self.values, self.since, self.told].map(|count| count as i64);
+        tensors.push(Tensor::i64(format!("{prefix}.counts"), &[counts.len()], counts.into()));
         let Level { mean, sd } = self.settled;
-        let moments = vec![mean, sd, self.square, self.recent, self.product, self.deviation];
+        let moments = vec![mean, sd, self.square, self.recent, self.product, self.deviation, self.last, self.step];
         tensors.push(Tensor::f64(format!("{prefix}.moments"), &[moments.len()], moments));
     }
 
@@ -247,11 +280,12 @@ impl Regime {
         if count > MOST_RUNS {
             return bad("starts", format!("{count} runs, expected at most {MOST_RUNS}"));
         }
-        let [values, since] = *reader.within(0..=MOST_VALUES, &name("counts"), &[2])? else {
+        let [values, since, told] = *reader.within(0..=MOST_VALUES, &name("counts"), &[3])? else {
             unreachable!("the shape was checked")
         };
         let starts = reader.within(0..=values, &name("starts"), &[count])?;
-        if since > values || starts.iter().any(|start| *start == values) || !starts.is_sorted_by(|one, next| one < next) {
+        if since.max(told) > values || starts.iter().any(|start| *start == values) || !starts.is_sorted_by(|one, next| one < next)
+        {
             return bad("starts", format!("{starts:?}, expected an ascent below {values}, of which {since} is told"));
         }
         let length = reader.length(&name("first"))?;
@@ -269,16 +303,21 @@ impl Regime {
             Run { start: start.unsigned_abs(), log_weight, level: NormalGamma { mean, strength, dof, scatter } }
         });
         let runs: Vec<Run> = runs.collect();
-        let positive = |level: &NormalGamma| level.strength > 0.0 && level.dof > 0.0 && level.scatter > 0.0;
+        let positive = |level: &NormalGamma| {
+            level.strength > 0.0 && level.dof >= DOF && level.scatter > 0.0 && level.scatter <= MOST_SCATTER
+        };
         if let Some(run) =
             runs.iter().find(|run| !positive(&run.level) || run.log_weight > 1e-9 || run.level.mean.abs() > LARGEST)
         {
-            return bad("runs", format!("{run:?}, expected a probability, and strength, degrees of freedom and scatter above 0"));
+            return bad(
+                "runs",
+                format!("{run:?}, expected a probability, strength and scatter above 0, and two degrees of freedom or more"),
+            );
         }
-        let moments = reader.f64(&name("moments"), &[6])?;
-        let [mean, sd, square, recent, product, deviation] = *moments else { unreachable!("the shape was checked") };
-        if count > 0 && !(square > 0.0 && recent > 0.0) || moments.iter().any(|moment| moment.abs() > 10.0 * LARGEST * LARGEST) {
-            return bad("moments", format!("{moments:?}, expected mean squares above 0"));
+        let moments = reader.f64(&name("moments"), &[8])?;
+        let [mean, sd, square, recent, product, deviation, last, step] = *moments else { unreachable!("the shape was checked") };
+        if square < 0.0 || recent < 0.0 || step <= 0.0 || moments.iter().any(|moment| moment.abs() > 10.0 * LARGEST * LARGEST) {
+            return bad("moments", format!("{moments:?}, expected mean squares of 0 or more"));
         }
         Ok(Self {
             series: series.into(),
@@ -287,27 +326,22 @@ impl Regime {
             lengths: RunLengths { runs },
             origins,
             since: since.unsigned_abs(),
+            told: told.unsigned_abs(),
             settled: Level { mean, sd },
             square,
             recent,
             product,
             deviation,
+            last,
+            step,
         })
     }
 }
 
-/// `x` as `share` of the first value of a regime, where `square` is the typical variance and `mean` the present level.
-fn birth(mean: f64, square: f64, x: f64, share: f64, rounding: f64) -> Birth {
-    let nothing = NormalGamma { mean, strength: STRENGTH, dof: DOF, scatter: DOF * square };
-    // A regime without values expects strays where it expects anything else.
-    let count = share * (1.0 - STRAY);
-    let level = NormalGamma { mean: x, strength: count, dof: DOF + count, scatter: DOF * square + count * rounding };
-    Birth { log_density: nothing.predictive_log_density(x), level }
-}
-
-/// The variance of what rounding takes off values about `mean`.
-fn finest(mean: f64) -> f64 {
-    (FINEST * mean).abs().max(TINIEST).powi(2)
+/// The variance of what rounding takes off values about `mean`, which are `step` apart or more: `step² / 12`, and never next to nothing.
+fn rounding_of(mean: f64, step: f64) -> f64 {
+    let whole = if step < LARGEST { step * step / 12.0 } else { 0.0 };
+    (FINEST * mean).abs().max(TINIEST).powi(2).max(whole)
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl Regimes {
 
     /// The fewest values that a regime has lasted since it was told.
     pub fn youngest(&self) -> Option<u64> {
-        self.0.iter().map(Regime::age).min()
+        self.0.iter().filter_map(Regime::age).min()
     }
 
     /// The regimes as named tensors, all that [`restore`](Self::restore) needs; none where nothing is watched.

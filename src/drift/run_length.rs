@@ -4,13 +4,15 @@
 //! of the values since a run began and `p₀(x)` that of a value that begins one,
 //!
 //! ```text
-//! w(run) ← w(run) · (1 − h) · p(x | run)        w(new run) = h · p₀(x)        then they are scaled to the sum 1.
+//! w(run) ← w(run) · (1 − h) · p(x | run)^τ        w(new run) = h · p₀(x)^τ        then they are scaled to the sum 1.
 //! ```
+//!
+//! τ is how much of an independent value x is; as much of it counts in its run.
 //!
 //! A value is a stray with probability ε, and then says nothing of its regime: `p(x | run) = (1 − ε) t(x | run) + ε p₀(x)`, and the run
 //! counts it as far as it is none, `(1 − ε) t(x | run) / p(x | run)`. One stray is likelier than two changes, several in a row are not.
 //!
-//! With ε = 0 and no more values than [`MOST_RUNS`] this is exact.
+//! With ε = 0, τ = 1 and no more values than [`MOST_RUNS`] this is exact.
 
 use crate::dist::normal_gamma::NormalGamma;
 
@@ -59,10 +61,18 @@ impl RunLengths {
         &self.runs
     }
 
-    /// Takes in the value `x`, whose number `at` is greater than any before, as `share` of an independent one, with `scatter` for what
-    /// rounding has taken off it. `birth` is what it would be to a regime that begins. Returns the place of a run that was
+    /// Takes in the value `x`, whose number `at` is greater than any before, as `share` of an independent one; `rounding` is the variance of
+    /// what rounding takes off values about a mean. `birth` is what it would be to a regime that begins. Returns the place of a run that was
     /// [merged](MOST_RUNS) into its neighbour, if one was, before it went.
-    pub fn observe(&mut self, law: Law, birth: Birth, at: u64, x: f64, share: f64, scatter: f64) -> Option<usize> {
+    pub fn observe(
+        &mut self,
+        law: Law,
+        birth: Birth,
+        at: u64,
+        x: f64,
+        share: f64,
+        rounding: impl Fn(f64) -> f64,
+    ) -> Option<usize> {
         let Law { hazard, stray } = law;
         let fresh = Run { start: at, log_weight: share * birth.log_density, level: birth.level };
         if self.runs.is_empty() {
@@ -76,7 +86,7 @@ impl RunLengths {
             let log_density = most + ((regular - most).exp() + (astray - most).exp()).ln();
             run.log_weight += (1.0 - hazard).ln() + share * log_density;
             let count = share * (regular - log_density).exp();
-            run.level = run.level.observe(count, x, count * scatter);
+            run.level = run.level.observe(count, x, count * rounding(run.level.mean));
         }
         self.runs.push(Run { log_weight: hazard.ln() + fresh.log_weight, ..fresh });
         let merged = (self.runs.len() > MOST_RUNS).then(|| self.merge(at));
@@ -158,7 +168,7 @@ mod tests {
         for count in 1..=values.len() {
             let mut lengths = RunLengths::default();
             for (at, x) in (0..).zip(&values[..count]) {
-                lengths.observe(law, birth(*x, 1.0), at, *x, 1.0, 0.0);
+                lengths.observe(law, birth(*x, 1.0), at, *x, 1.0, |_| 0.0);
             }
             let expected = by_enumeration(&values[..count], law.hazard);
             assert_eq!(lengths.runs().len(), count);
@@ -173,8 +183,8 @@ mod tests {
     fn strays_say_nothing_of_their_regime() {
         let law = Law { hazard: 0.1, stray: 0.05 };
         let mut lengths = RunLengths::default();
-        lengths.observe(law, birth(1.0, 0.95), 3, 1.0, 1.0, 0.0);
-        lengths.observe(law, birth(25.0, 0.95), 4, 25.0, 1.0, 0.0);
+        lengths.observe(law, birth(1.0, 0.95), 3, 1.0, 1.0, |_| 0.0);
+        lengths.observe(law, birth(25.0, 0.95), 4, 25.0, 1.0, |_| 0.0);
         let first = PRIOR.observe(0.95, 1.0, 0.0);
         let [regular, outright] = [first, PRIOR].map(|level| level.predictive_log_density(25.0).exp());
         let (stay, change) = (0.9 * (0.95 * regular + 0.05 * outright), 0.1 * outright);
@@ -202,7 +212,7 @@ mod tests {
         let mut lengths = RunLengths::default();
         for (year, flow) in (1871..).zip(FLOWS) {
             let birth = Birth { log_density: prior.predictive_log_density(flow), level: prior.observe(1.0, flow, 0.0) };
-            lengths.observe(Law { hazard: 0.01, stray: 0.0 }, birth, year, flow, 1.0, 0.0);
+            lengths.observe(Law { hazard: 0.01, stray: 0.0 }, birth, year, flow, 1.0, |_| 0.0);
         }
         let likeliest = lengths.likeliest(|_| true).unwrap();
         assert_eq!(likeliest.start, 1899, "{likeliest:?}");
@@ -217,7 +227,7 @@ mod tests {
         for at in 0..400_u32 {
             let level = if at < 250 { 0.0 } else { 4.0 };
             let x = level + noise.normal(0, 0, at);
-            lengths.observe(law, birth(x, 1.0), at.into(), x, 1.0, 0.0);
+            lengths.observe(law, birth(x, 1.0), at.into(), x, 1.0, |_| 0.0);
             assert!(lengths.runs().len() <= MOST_RUNS);
             let total: f64 = lengths.runs().iter().map(|run| run.log_weight.exp()).sum();
             assert!((total - 1.0).abs() < 1e-12);

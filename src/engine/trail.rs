@@ -3,10 +3,13 @@
 //! A trail is a fold over the events of one partition, one after the other. A site keeps the trail as of the events that it covers; a
 //! restart goes on from there.
 
-use crate::calibration::Alarm;
+use super::Setup;
+use crate::calibration::{Alarm, Observation, Verdict};
 use crate::checkpoint::{CheckpointError, Tensor};
-use crate::drift::Regimes;
+use crate::drift::{Change, Origin, Regimes};
 use crate::features::derive::Memory;
+use crate::models::Surprisal;
+use crate::record::Head;
 
 /// State that follows a partition event by event.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,6 +23,28 @@ pub struct Trail {
 }
 
 impl Trail {
+    /// Takes in the next event, of which `cells` are the columns: whether people are to be told of it, and which regimes have changed with
+    /// it. `share` is this partition's of a budget by time.
+    pub fn follow(
+        &mut self,
+        setup: &Setup,
+        head: &Head,
+        cells: &[f64],
+        surprisal: Surprisal,
+        extremity: f64,
+        share: f64,
+    ) -> (Verdict, Vec<Change>) {
+        let Head { offset, timestamp_ms: time_ms, .. } = *head;
+        let verdict = self.alarm.advance(&setup.alerts, Observation { extremity, sd: surprisal.sd, time_ms, share });
+        // A model that has nothing to say of an event, whose target is missing, says so by all zeros.
+        let nats = match surprisal {
+            Surprisal { nats: 0.0, sd: 0.0 } => f64::NAN,
+            Surprisal { nats, .. } if nats.is_nan() => f64::INFINITY,
+            Surprisal { nats, .. } => nats,
+        };
+        (verdict, self.regimes.observe(&setup.watch, Origin { offset: offset.0, time_ms }, cells, nats))
+    }
+
     /// The trail as named tensors, all that [`restore`](Self::restore) needs.
     pub fn tensors(&self) -> Vec<Tensor> {
         [self.alarm.tensors(), self.regimes.tensors(), self.memory.tensors()].concat()

@@ -50,6 +50,10 @@ pub const USUAL_BLOCK: usize = 8;
 /// Events learnt in one step at most.
 pub const MAX_BLOCK: usize = 32;
 
+/// A number whose spread is to a member less than this share of what it is to the lasting one stands still. Its density there grows
+/// without bound, so that it alone would decide: it is then compared as it is, in each member's own units.
+const STANDSTILL: f64 = 1.0 / 16.0;
+
 /// The stream of noise that tells of which member a drawn event is.
 const CHOICE: u32 = u32::MAX;
 
@@ -228,8 +232,9 @@ impl<M: Model> Inferred<M> {
         let exchange = |member| {
             let scales = self.model.scales(member).into_iter();
             scales
-                .filter_map(|(cell, scale)| Some((cell, (scale / lasting.get(&cell)?).ln())))
-                .filter(|(_, ln)| *ln != 0.0)
+                .filter_map(|(cell, scale)| Some((cell, scale / lasting.get(&cell)?)))
+                .filter(|(_, ratio)| *ratio != 1.0 && *ratio > STANDSTILL)
+                .map(|(cell, ratio)| (cell, ratio.ln()))
                 .collect()
         };
         let exchange = members.iter().map(exchange).collect();
@@ -320,17 +325,6 @@ impl<M: Model> Model for Inferred<M> {
             let told = |Prediction { expected, lower, upper, probability }| [expected, lower, upper, probability];
             let [expected, lower, upper, probability] = average(parts.map(|(weight, part)| (weight, told(part))))?;
             Some(Prediction { expected, lower, upper, probability })
-        };
-        Some((0..rows.len()).map(row).collect())
-    }
-
-    /// `−ln Σ wᵢ exp(−eᵢ)`: the mixture's own, as it is made of tail probabilities on the event's side.
-    fn extremity(&self, posterior: &Self::Posterior, rows: RowsView<'_>) -> Option<Vec<f64>> {
-        let members = posterior.members.iter().map(|member| self.model.extremity(member, rows));
-        let members: Vec<Vec<f64>> = members.collect::<Option<_>>()?;
-        let row = |row: usize| {
-            let told = |of: f64| if of.is_nan() { f64::INFINITY } else { of };
-            posterior.together(&std::array::from_fn(|member| told(members[member][row])))
         };
         Some((0..rows.len()).map(row).collect())
     }

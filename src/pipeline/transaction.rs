@@ -15,7 +15,7 @@ use crate::stream::{Incoming, Outlet, Stream, StreamError};
 use crate::telemetry::{Health, events};
 
 /// Alerts of one transaction that are logged one by one.
-const LOGGED_ALERTS: usize = 20;
+const LOGGED: u64 = 20;
 
 /// What a committed transaction did.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -176,16 +176,29 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
         self.stream.resume(&back)
     }
 
-    /// Tells of the alerts, the first of them one by one.
-    fn emit_alerts(&self) {
+    /// Tells of the alerts and of changes of regime, the first of them one by one.
+    fn emit_told(&self) {
         let topic = &self.settings.topic;
-        let mut alerts = self.ready.scores().filter(|(_, _, score)| score.alert);
-        for (partition, head, score) in alerts.by_ref().take(LOGGED_ALERTS) {
-            events::AlertRaised { topic, partition, head, score }.emit();
+        let (mut alerts, mut changes) = (0, 0);
+        for (partition, head, score) in self.ready.scores().filter(|(_, _, score)| score.alert || !score.changes.is_empty()) {
+            if score.alert {
+                alerts += 1;
+                if alerts <= LOGGED {
+                    events::AlertRaised { topic, partition, head, score }.emit();
+                }
+            }
+            for change in &score.changes {
+                changes += 1;
+                if changes <= LOGGED {
+                    events::RegimeChanged { topic, partition, change }.emit();
+                }
+            }
         }
-        match alerts.count() {
-            0 => {}
-            count => events::AlertsUnlogged { count: count as u64 }.emit(),
+        if alerts > LOGGED {
+            events::AlertsUnlogged { count: alerts - LOGGED }.emit();
+        }
+        if changes > LOGGED {
+            events::ChangesUnlogged { count: changes - LOGGED }.emit();
         }
     }
 
@@ -220,11 +233,7 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
             }
             .emit();
         }
-        self.emit_alerts();
-        let topic = &self.settings.topic;
-        for (partition, _, score) in ready.scores() {
-            score.changes.iter().for_each(|change| events::RegimeChanged { topic, partition, change }.emit());
-        }
+        self.emit_told();
         let Refused { events, cause, clipped } = ready.refused();
         if let Some(cause) = cause {
             events::BlockRefused { events: *events, cause }.emit();

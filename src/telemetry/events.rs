@@ -15,7 +15,7 @@ use super::metrics as m;
 use crate::record::{Offset, Partition, Reason};
 
 pub use alerts::{AlertRaised, AlertsUnlogged};
-pub use regimes::RegimeChanged;
+pub use regimes::{ChangesUnlogged, RegimeChanged};
 
 /// A run of records was decoded.
 #[derive(Clone, Copy, Debug)]

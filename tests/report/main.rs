@@ -154,6 +154,7 @@ fn all_there_can_be(events: i64) -> Series {
         series.push(seen, || vec![field("users", 0.5), field(HOSTILE, surprisal - 0.5)]);
     }
     series.turn(format!("latency {HOSTILE}"), 2500, Some(1_396_310_400_000 + 2500 * 300_000));
+    series.turn("surprisal", 2500, Some(1_396_310_400_000 + 2500 * 300_000));
     series.turn("surprisal", 2500, None);
     series.turn("nothing that is drawn", 7, None);
     series.figure(Figure::new(HOSTILE, HOSTILE, HOSTILE));

@@ -47,8 +47,10 @@ pub fn charts(series: &Series, along: Along) -> String {
 /// Where `name` entered another regime.
 fn turns(panel: &mut Panel, series: &Series, name: &str, along: Along) {
     for turn in series.turns.iter().filter(|turn| turn.series == name) {
-        let x = along.at(turn.time_ms.filter(|_| along.is_time).unwrap_or(turn.row));
-        panel.line("turn", [(x, 0.0), (x, 1.0)]);
+        if let Some(position) = if along.is_time { turn.time_ms } else { Some(turn.row) } {
+            let x = along.at(position);
+            panel.line("turn", [(x, 0.0), (x, 1.0)]);
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::config::{ModelConfig, ModelKind};
 use crate::engine::{Score, Setup};
 use crate::features::{Column, Kind, Schema};
 use crate::models::AnyModel;
+use crate::noise::Noise;
 
 /// Scores of other detectors, from their published result files: standard, reward low FP rate, reward low FN rate.
 type Published = &'static [(&'static str, [f64; 3])];
@@ -54,6 +55,9 @@ const PART_SIZE: (usize, usize) = (39, 78);
 const PROFILES: [&str; 3] = ["standard", "reward_low_FP_rate", "reward_low_FN_rate"];
 
 const DAY_MS: f64 = 86_400_000.0;
+
+/// Ways in which the series are halved.
+const SPLITS: u32 = 10;
 
 /// The column of a series that is watched.
 const VALUE: &str = "value";
@@ -111,6 +115,9 @@ pub fn run(folder: &Path, scores_to: Option<&Path>) -> Result<BTreeMap<String, f
         scores.insert(name.clone(), score.map_err(|error| AppError::Unusable(format!("{}: {error}", folder.display())))?);
     }
     print(corpus.len(), corpus.iter().map(|series| series.windows.len()).sum(), &scores)?;
+    if let Some(halves) = halves(&corpus, &PROFILES.map(|name| profiles[name].weights)) {
+        row("threshold of other half", halves)?;
+    }
     let Told { alerts, days } = normal;
     let ratio = alerts as f64 / days;
     say(format_args!(
@@ -162,11 +169,31 @@ fn print(series: usize, windows: usize, scores: &BTreeMap<String, f64>) -> Resul
     };
     say(format_args!("\nNumenta Anomaly Benchmark, {series} series with {windows} windows; others as published, {on}"))?;
     say(format_args!("{:<24} {:>12} {:>19} {:>19}", "detector", PROFILES[0], PROFILES[1], PROFILES[2]))?;
-    let row = |name: &str, [standard, low_fp, low_fn]: [f64; 3]| {
-        say(format_args!("{name:<24} {standard:>12.1} {low_fp:>19.1} {low_fn:>19.1}"))
-    };
     row("surprisal", PROFILES.map(|profile| scores[profile]))?;
     others.iter().try_for_each(|(name, scores)| row(name, *scores))
+}
+
+fn row(name: &str, [standard, low_fp, low_fn]: [f64; 3]) -> Result<(), AppError> {
+    say(format_args!("{name:<24} {standard:>12.1} {low_fp:>19.1} {low_fn:>19.1}"))
+}
+
+/// Mean scores of halves of the series, drawn at random, with the threshold that is best for the other half; none of series that are too few.
+fn halves(corpus: &[Series], profiles: &[Profile; 3]) -> Option<[f64; 3]> {
+    let mut means = [0.0; 3];
+    for split in 0..SPLITS {
+        let noise = Noise::new(u64::from(split));
+        let mut drawn: Vec<(f64, &Series)> =
+            corpus.iter().zip(0..).map(|(series, at)| (noise.uniform(0, 0, at), series)).collect();
+        drawn.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        let (first, second) = drawn.split_at(drawn.len() / 2);
+        for (chosen, judged) in [(first, second), (second, first)] {
+            for (mean, profile) in means.iter_mut().zip(profiles) {
+                let curve = |of: &[(f64, &Series)]| nab::curve(of.iter().map(|(_, series)| *series), profile).ok();
+                *mean += curve(judged)?.at(curve(chosen)?.best().0) / f64::from(2 * SPLITS);
+            }
+        }
+    }
+    Some(means)
 }
 
 /// Writes the series' scores as the benchmark's result files have them.

@@ -123,17 +123,36 @@ fn wild_clocks_and_gaps_do_not_spend_the_budget() {
     assert!((375..=625).contains(&found), "{found} in five hundred days");
 }
 
+/// As long as usual events are scored with much doubt, what seems to be far out may not be; once they are not, it is.
 #[test]
 fn what_the_model_does_not_know_is_no_alarm() {
     let noise = Noise::new(5);
+    let told = |doubt: fn(u32) -> f64| {
+        let mut alarm = Alarm::default();
+        let judged = (0..2000).map(|at| {
+            let extremity = if at % 90 == 89 { 12.0 } else { -noise.uniform(0, 0, at).ln() };
+            (at, alarm.advance(&Alerts::default(), Observation { sd: doubt(at), ..event(at, extremity) }).alert)
+        });
+        judged.filter(|(_, alert)| *alert).map(|(at, _)| at).collect::<Vec<_>>()
+    };
+    let sure = told(|_| 0.1);
+    assert!(sure[0] < 200, "{sure:?}");
+    let learning = told(|at| if at < 600 { 18.0 + f64::from(at) / 100.0 } else { 0.1 });
+    assert!(learning[0] > 300 && learning.len() > 5, "{learning:?}");
+}
+
+/// However uncertain the distance of what is far out, it is far out.
+#[test]
+fn what_is_farther_out_is_told_no_less() {
+    let noise = Noise::new(5);
     let mut alarm = Alarm::default();
-    for at in 0..10_000 {
-        let (extremity, sd) = if at % 500 == 0 { (30.0, 20.0) } else { (-noise.uniform(0, 0, at).ln(), 0.1) };
-        let verdict = alarm.advance(&Alerts::default(), Observation { sd, ..event(at, extremity) });
-        assert!(at % 500 != 0 || !verdict.alert, "at {at}");
+    for at in 0..1000 {
+        alarm.advance(&Alerts::default(), Observation { sd: 0.5, ..event(at, -noise.uniform(0, 0, at).ln()) });
     }
-    let mut sure = alarm.clone();
-    assert!(sure.advance(&Alerts::default(), event(10_000, 30.0)).alert, "the same by a model that is sure");
+    for extremity in [12.0, 20.0, 50.0, 90.0] {
+        let event = Observation { sd: extremity * extremity, ..event(1000, extremity) };
+        assert!(alarm.clone().advance(&Alerts::default(), event).alert, "{extremity}");
+    }
 }
 
 /// A model that averages others never knows which of them is right. What it says is calibrated all the same.

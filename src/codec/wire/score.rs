@@ -59,6 +59,7 @@ pub fn encode_score(
         tail_probability: score.tail_probability,
         alert: score.alert,
         severity: score.severity,
+        rarity: score.rarity,
         step: score.step,
         prediction: finite_prediction(score.prediction),
         explanation: score.explanation.as_deref().map(|explanation| Box::new(finite_explanation(explanation))),
@@ -122,6 +123,9 @@ fn protobuf(model_id: &str, topic: &str, partition: Partition, head: &Head, scor
         double::encode(15, &score.severity, out);
     }
     score.changes.iter().for_each(|change| message::encode(16, &proto::RegimeChange::from(change), out));
+    if score.rarity.to_bits() != 0 {
+        double::encode(17, &score.rarity, out);
+    }
 }
 
 /// The JSON form, to be written. A key that is not UTF-8 goes as Base64.
@@ -146,6 +150,8 @@ struct JsonOut<'a> {
     alert: bool,
     #[serde(skip_serializing_if = "is_zero")]
     severity: f64,
+    #[serde(skip_serializing_if = "is_zero")]
+    rarity: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     prediction: Option<PredictionForm>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,6 +187,7 @@ fn json(model_id: &str, topic: &str, partition: Partition, head: &Head, score: &
         posterior_step: score.step,
         alert: score.alert,
         severity: score.severity,
+        rarity: score.rarity,
         prediction: score.prediction.map(PredictionForm::from),
         contributions: score
             .explanation
@@ -210,6 +217,8 @@ struct JsonIn {
     alert: bool,
     #[serde(default)]
     severity: f64,
+    #[serde(default)]
+    rarity: f64,
     prediction: Option<PredictionForm>,
     contributions: Option<Vec<ContributionForm>>,
     nearest: Option<String>,
@@ -238,9 +247,10 @@ pub fn decode_score(bytes: &[u8], format: Format) -> Result<Scored, WireError> {
     if !(0.0..=1.0).contains(&scored.score.tail_probability) {
         return Err(field("tail_probability", format!("found {}, expected 0 to 1", scored.score.tail_probability)));
     }
-    let severity = scored.score.severity;
-    if !severity.is_finite() || severity < 0.0 {
-        return Err(field("severity", format!("found {severity}, expected a finite number from zero up")));
+    for (name, number) in [("severity", scored.score.severity), ("rarity", scored.score.rarity)] {
+        if !number.is_finite() || number < 0.0 {
+            return Err(field(name, format!("found {number}, expected a finite number from zero up")));
+        }
     }
     Ok(scored)
 }
@@ -273,6 +283,7 @@ fn from_json(bytes: &[u8]) -> Result<Scored, WireError> {
             tail_probability: form.tail_probability,
             alert: form.alert,
             severity: form.severity,
+            rarity: form.rarity,
             step: form.posterior_step,
             prediction: form.prediction.map(Into::into),
             explanation: form.contributions.map(|contributions| {
@@ -298,6 +309,7 @@ fn from_protobuf(score: proto::Score) -> Scored {
             tail_probability: score.tail_probability,
             alert: score.alert,
             severity: score.severity,
+            rarity: score.rarity,
             step: score.posterior_step,
             prediction: score.prediction.map(Into::into),
             explanation: score.explanation.map(|explanation| Box::new(explanation.into())),
@@ -347,6 +359,7 @@ mod tests {
                 });
                 let explanation = [None, Some(Box::default()), Some(Box::new(explanation(surprisal)))][index % 3].clone();
                 let (alert, severity) = (index % 3 == 2, [0.0, 1.0 / 3.0, f64::MAX][index % 3]);
+                let rarity = if alert { 4.25 } else { 0.0 };
                 let change = |series: &str, time_ms| Change {
                     series: series.into(),
                     offset: numbers[index % 4],
@@ -356,8 +369,18 @@ mod tests {
                     after: Level { mean: -1.0, sd: 1e-300 },
                 };
                 let changes = [vec![], vec![change("größe", Some(0)), change("surprisal", None)]][index % 2].clone();
-                let score =
-                    Score { surprisal, surprisal_sd, tail_probability, alert, severity, step, prediction, explanation, changes };
+                let score = Score {
+                    surprisal,
+                    surprisal_sd,
+                    tail_probability,
+                    alert,
+                    severity,
+                    rarity,
+                    step,
+                    prediction,
+                    explanation,
+                    changes,
+                };
                 cases.push((head, score));
             }
         }
@@ -397,6 +420,7 @@ mod tests {
                     surprisal_sd: score.surprisal_sd,
                     alert: score.alert,
                     severity: score.severity,
+                    rarity: score.rarity,
                     prediction: score.prediction.map(Into::into),
                     explanation: score.explanation.as_deref().map(Into::into),
                     changes: score.changes.iter().map(Into::into).collect(),

@@ -41,6 +41,33 @@ fn a_new_level_is_told_within_a_few_values_and_where_it_began() {
     }
 }
 
+/// The beginning is known to within a few values only, and is guessed anew with each value: that is no change.
+#[test]
+fn a_small_step_is_told_once() {
+    for (size, most_missed) in [(1.5, 3), (2.0, 0), (3.0, 0)] {
+        let told =
+            (0..150).map(|seed| changes(normals(seed).zip(0..1200).map(|(x, at)| if at < 300 { x } else { x + size })).len());
+        let told: Vec<usize> = told.collect();
+        assert!(told.iter().all(|times| *times <= 1), "{size}: {told:?}");
+        assert!(told.iter().filter(|times| **times == 0).count() <= most_missed, "{size}: {told:?}");
+    }
+}
+
+/// A stretch of nonsense is a regime of its own; the series is watched as before once it is over.
+#[test]
+fn a_poisoned_stretch_does_not_blind() {
+    for poison in [1e9, 1e12, 1e90] {
+        let values = normals(3).zip(0..3400).map(|(x, at)| match at {
+            1000..1010 => poison,
+            2200.. => x + 6.0,
+            _ => x,
+        });
+        let told = changes(values);
+        let last = told.last().unwrap();
+        assert!((2200..2300).contains(&last.0) && (21_900..=22_100).contains(&last.1.offset), "{poison}: {told:?}");
+    }
+}
+
 #[test]
 fn a_new_spread_is_told() {
     for seed in 0..20 {
@@ -58,6 +85,41 @@ fn where_nothing_changes_hardly_anything_is_told() {
     assert!(told <= 2, "{told} of independent values");
     let told: usize = (0..20).map(|seed| changes(correlated(seed).take(10_000)).len()).sum();
     assert!(told <= 8, "{told} of correlated values");
+}
+
+/// Counts, and numbers that are rounded until only a few are left.
+#[test]
+fn whole_numbers_are_no_regimes() {
+    let uniform = |seed: u64| (0..10_000).map(move |at| Noise::new(seed).uniform(1, 1, at));
+    let poisson = |mean: f64| {
+        move |u: f64| {
+            let (mut count, mut p) = (0.0, (-mean).exp());
+            let mut below = p;
+            while u > below {
+                count += 1.0;
+                p *= mean / count;
+                below += p;
+            }
+            count
+        }
+    };
+    for (name, most, told) in [
+        ("rounded", 4, changes(normals(1).take(10_000).map(|x| (0.4 * x).round())).len()),
+        ("Poisson of 0.5", 4, changes(uniform(2).map(poisson(0.5))).len()),
+        ("Poisson of 5", 2, changes(uniform(3).map(poisson(5.0))).len()),
+        ("in steps of 0.1", 2, changes(normals(4).take(10_000).map(|x| (10.0 * x).round() / 10.0)).len()),
+    ] {
+        assert!(told <= most, "{name}: {told}");
+    }
+}
+
+/// A second change begins with what the first has led to.
+#[test]
+fn two_changes_are_told_with_their_levels() {
+    let told = changes(normals(9).zip(0..1500).map(|(x, at)| x + [0.0, 8.0, 4.0][at / 500]));
+    let [(_, first), (_, second)] = &told[..] else { panic!("{told:?}") };
+    assert!((first.before.mean).abs() < 0.3 && (second.before.mean - 8.0).abs() < 0.3, "{told:?}");
+    assert!((second.after.mean - 4.0).abs() < 1.5 && (second.before.sd - 1.0).abs() < 0.2, "{told:?}");
 }
 
 #[test]
@@ -136,7 +198,8 @@ fn what_is_no_regime_is_refused() {
     };
     refused("regimes.0.runs", &f64s(2, -1.0));
     refused("regimes.0.runs", &f64s(0, 1.0));
-    refused("regimes.0.moments", &f64s(2, 0.0));
+    refused("regimes.0.runs", &f64s(3, 1e-308));
+    refused("regimes.0.moments", &f64s(2, -1.0));
     let i64s = |index: usize, number: i64| {
         move |tensor: &mut Tensor| match &mut tensor.data {
             crate::checkpoint::Data::I64(data) => data[index] = number,

@@ -34,7 +34,7 @@ impl AlertRaised<'_> {
             key = key.as_deref(),
             timestamp_ms = head.timestamp_ms,
             surprisal_nats = score.surprisal,
-            tail_probability = score.tail_probability,
+            rarity = score.rarity,
             field = top.map(|contribution| contribution.column.as_str()),
             "alert"
         );
@@ -68,7 +68,7 @@ mod tests {
         let contribution = |column: &str, nats| Contribution { column: column.into(), nats, expected: None };
         let contributions = vec![contribution("a", 1.0), contribution("b", 9.5), contribution("c", -1.0)];
         let explanation = Some(Box::new(Explanation { contributions, nearest: None }));
-        let score = Score { surprisal: 9.5, tail_probability: 0.25, alert: true, explanation, ..Score::default() };
+        let score = Score { surprisal: 9.5, rarity: 4.25, alert: true, explanation, ..Score::default() };
         let head = Head { offset: Offset(17), timestamp_ms: Some(5), key: Some((*b"host-7").into()) };
         let alert = AlertRaised { topic: "events", partition: Partition(3), head: &head, score: &score };
         let (lines, changed) = traces(|| alert.emit());
@@ -82,7 +82,7 @@ mod tests {
             ("key", "host-7".into()),
             ("timestamp_ms", 5.into()),
             ("surprisal_nats", serde_json::Value::from(9.5)),
-            ("tail_probability", 0.25.into()),
+            ("rarity", 4.25.into()),
             ("field", "b".into()),
         ] {
             assert_eq!(line[field], value, "{field}");

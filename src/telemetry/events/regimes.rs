@@ -1,6 +1,6 @@
 //! Changes of regime, as they are told in the log.
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::m;
 use crate::drift::Change;
@@ -38,6 +38,21 @@ impl RegimeChanged<'_> {
     }
 }
 
+/// More changes in one transaction than are logged one by one.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangesUnlogged {
+    /// How many more.
+    pub count: u64,
+}
+
+impl ChangesUnlogged {
+    /// Logs and counts them.
+    pub fn emit(self) {
+        m::CHANGES.add(self.count);
+        info!(count = self.count, "more changes of regime in the same transaction: they are on the scores topic");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::traces;
@@ -71,5 +86,7 @@ mod tests {
         ] {
             assert_eq!(line[field], value, "{field}");
         }
+        let (lines, samples) = traces(|| ChangesUnlogged { count: 5 }.emit());
+        assert_eq!((lines.len(), &samples[..]), (1, &["surprisal_regime_changes_total 5".to_owned()][..]));
     }
 }
