@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use candle_core::{Result, Tensor};
 use surprisal::calibration::Calibrator;
 use surprisal::codec::wire::{self, SnapshotHeader};
-use surprisal::engine::{Engine, Learning};
+use surprisal::drift::{Series, Watch};
+use surprisal::engine::{Engine, Setup};
 use surprisal::features::Task;
 use surprisal::models::forecast::{ForecastConfig, Forecasts};
 use surprisal::models::mean_field::{Draws, Events, LogJoint, MeanField, MeanFieldConfig, Parameter};
@@ -107,6 +108,13 @@ fn events(from: i64, count: i64) -> Run {
     run
 }
 
+/// An engine that watches a number that is sometimes missing, and the surprisal.
+fn setup() -> Setup {
+    let series = |name: &str, cell| Series { name: name.into(), cell };
+    let watch = Watch { series: vec![series("number", Some(1)), series("surprisal", None)], ..Watch::default() };
+    Setup { watch, ..Setup::default() }
+}
+
 /// A snapshot gives evidence that scores and learns without a number that isn't one, or is refused.
 pub fn restore(bytes: &[u8]) {
     let Ok(mut snapshot) = wire::decode_snapshot(bytes) else { return };
@@ -114,7 +122,7 @@ pub fn restore(bytes: &[u8]) {
         // Whoever can forge a snapshot can forge its fingerprint.
         snapshot.header.fingerprint = model.fingerprint();
         let Ok(site) = snapshot.site(model) else { continue };
-        let mut engine = Engine::new(model.clone(), &schema(), Learning::default()).expect("the prior is finite");
+        let mut engine = Engine::new(model.clone(), &schema(), setup()).expect("the prior is finite");
         let covers_to = site.covers_to;
         if engine.assign(Partition(0), Some(site), Some(covers_to), covers_to).is_err() {
             continue;
@@ -140,7 +148,7 @@ pub fn restore(bytes: &[u8]) {
 /// The chunks of a snapshot of each kind that has learnt so many events.
 pub fn snapshots(count: i64, chunk_bytes: usize) -> impl Iterator<Item = (&'static str, Vec<Vec<u8>>)> {
     kinds().iter().map(move |(name, model)| {
-        let mut engine = Engine::new(model.clone(), &schema(), Learning::default()).expect("the prior is finite");
+        let mut engine = Engine::new(model.clone(), &schema(), setup()).expect("the prior is finite");
         engine.assign(Partition(0), None, None, Offset(0)).expect("a partition begins");
         engine.step(vec![events(0, count)]).expect("in order").advance(true);
         let mut site = engine.sites().next().expect("one site").1.clone();

@@ -84,7 +84,7 @@ pub fn stop_on_signals(runtime: &Runtime, stop: Arc<AtomicBool>) -> Result<(), A
         let why = tokio::select! {
             _ = terminate.recv() => "told twice",
             _ = interrupt.recv() => "told twice",
-            () = tokio::time::sleep(GRACE) => "the brokers don't answer",
+            () = tokio::time::sleep(GRACE) => "it took too long: do the brokers answer?",
         };
         tracing::warn!(why, "leaving at once: what is not committed will be read again");
         std::process::exit(i32::from(crate::cli::status::FAILURE));

@@ -15,7 +15,7 @@ const INHERITED: f64 = 1000.0;
 const CERTAIN: f64 = 2.0;
 const DOUBT_EVENTS: f64 = 100.0;
 /// How many times as long as it takes to know what is rare it takes to be accustomed to doubt.
-const ACCUSTOMED: f64 = 3.0;
+const ACCUSTOMED: f64 = 2.0;
 /// An event that is not rare has no more of them, in nats.
 const MOST_DOUBT: f64 = 20.0;
 /// Windows that the memory holds at least.

@@ -174,6 +174,9 @@ impl ModelConfig {
             Err(Fault::new(span, message, help))
         };
         let kind = self.kind.name();
+        if self.robust == Some(true) && self.kind != ModelKind::Mixture {
+            return fault("robust", format!("a {kind} doesn't weigh events"), "remove the key: only a mixture does");
+        }
         let Some(target) = &self.target else {
             if self.kind.predicts() {
                 return fault(

@@ -311,7 +311,10 @@ impl Stream for MemoryStream {
                 earliest: Offset(0),
                 snapshot: snapshots.remove(partition),
             });
-            Ok(restored.collect())
+            let restored = restored.collect();
+            // Others' evidence is known with one's own.
+            stream.notices.extend(snapshots.into_values().map(Incoming::Snapshot));
+            Ok(restored)
         })
     }
 

@@ -167,7 +167,9 @@ fn print(series: usize, windows: usize, scores: &BTreeMap<String, f64>) -> Resul
         true => (PART, "on these series"),
         false => (WHOLE, "on the whole corpus"),
     };
-    say(format_args!("\nNumenta Anomaly Benchmark, {series} series with {windows} windows; others as published, {on}"))?;
+    say(format_args!(
+        "\nNumenta Anomaly Benchmark, {series} series with {windows} windows; others from their published results, {on}"
+    ))?;
     say(format_args!("{:<24} {:>12} {:>19} {:>19}", "detector", PROFILES[0], PROFILES[1], PROFILES[2]))?;
     row("surprisal", PROFILES.map(|profile| scores[profile]))?;
     others.iter().try_for_each(|(name, scores)| row(name, *scores))
