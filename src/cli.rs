@@ -155,7 +155,7 @@ pub struct ForgetArgs {
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(i32).range(0..))]
     pub partition: Option<i32>,
 
-    /// The first offset to forget
+    /// The first offset to forget; or say --since and --until
     #[arg(long, value_name = "OFFSET", requires = "partition", requires = "to", value_parser = clap::value_parser!(i64).range(0..))]
     pub from: Option<i64>,
 
@@ -163,7 +163,8 @@ pub struct ForgetArgs {
     #[arg(long, value_name = "OFFSET", requires = "from", value_parser = clap::value_parser!(i64).range(1..))]
     pub to: Option<i64>,
 
-    /// The time of the first event to forget, by the records' timestamps: RFC 3339, or milliseconds since 1970
+    /// The time of the first event to forget, by the timestamps of the Kafka records, not by a column: a text like
+    /// 2024-02-29T12:00:00Z, or seconds, ms, µs or ns since 1970
     #[arg(long, value_name = "TIME", requires = "until", conflicts_with = "from", required_unless_present = "from", value_parser = time)]
     pub since: Option<i64>,
 
@@ -270,7 +271,7 @@ pub struct BacktestArgs {
     #[arg(long, value_name = "COLUMN")]
     pub label: Option<String>,
 
-    /// Write row (from 0), surprisal (nats) and probability (tail, 0 to 1) of each row here, as CSV
+    /// Write surprisal, tail probability, alert, what was expected and changes of regime of each row here, as CSV; rows count from 0
     #[arg(long, value_name = "FILE.csv")]
     pub scores: Option<PathBuf>,
 

@@ -162,7 +162,7 @@ impl<'a> Scores<'a> {
     fn create(path: &'a Path, explained: bool) -> Result<Self, AppError> {
         let mut out = BufWriter::new(File::create(path).map_err(AppError::file(path))?);
         let more = if explained { ",explanation" } else { "" };
-        let header = "row,surprisal,surprisal_sd,probability,severity,alert,expected,lower,upper,pit,changes";
+        let header = "row,surprisal,surprisal_sd,tail_probability,severity,alert,expected,lower,upper,probability,changes";
         writeln!(out, "{header}{more}").map_err(AppError::file(path))?;
         Ok(Self { path, out, explained })
     }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::error::{Fault, Source};
-use super::values;
+use super::values::{self, OneOrMore};
 use crate::drift::{MOST_SERIES, Series, Watch};
 use crate::features::{Kind, Schema};
 
@@ -11,10 +11,10 @@ use crate::features::{Kind, Schema};
 const SURPRISAL: &str = "surprisal";
 
 /// The table as it is written.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct RegimesTable {
-    watch: Vec<String>,
+    watch: Option<OneOrMore>,
     #[serde(deserialize_with = "values::some_whole::<_, 10, 1_000_000_000>")]
     lasting_events: Option<usize>,
 }
@@ -24,7 +24,12 @@ impl RegimesTable {
     pub(super) fn complete(self, schema: &Schema, source: &Source<'_>) -> Result<Watch, Fault> {
         let fault = |what: String, help: String| Fault::new(source.span(&["regimes", "watch"]), what, help);
         let mut series: Vec<Series> = Vec::new();
-        for name in self.watch {
+        let names = match self.watch {
+            None => Vec::new(),
+            Some(OneOrMore::One(name)) => vec![name],
+            Some(OneOrMore::More(names)) => names,
+        };
+        for name in names {
             if series.iter().any(|other| other.name == name) {
                 return Err(fault(format!("{name:?} is watched twice"), "name it once".into()));
             }
