@@ -134,7 +134,7 @@ class History:
         for age, (low, high) in enumerate(reversed(self.tails)):
             tail = min(low, high) / (low + high)
             inner = min(np.searchsorted(edges, tail, side="left") if tail < edges[-1] else len(edges), len(edges))
-            counts[inner if low <= high or inner == len(edges) else len(counts) - 1 - inner] += 2.0 ** (-age / 4000)
+            counts[inner if low <= high or inner == len(edges) else len(counts) - 1 - inner] += 2.0 ** (-age / 1000)
         u = lower / (lower + upper)
         total = 20 + counts.sum()
         at = np.searchsorted(bounds, u, side="left") - 1 if u <= 0.5 else np.searchsorted(bounds, u, side="right") - 1

@@ -145,7 +145,7 @@ fn expect_json_as_documented(brokers: &str, topic: &str) {
         let fields = score.as_object().unwrap();
         let known = ["schema_version", "model_id", "topic", "partition", "offset", "key", "key_base64", "timestamp_ms"];
         let numbers = ["surprisal", "surprisal_sd", "tail_probability", "posterior_step"];
-        let alerts = ["severity", "alert", "contributions", "nearest"];
+        let alerts = ["severity", "alert", "rarity", "contributions", "nearest"];
         assert!(fields.keys().all(|key| [&known[..], &numbers, &alerts].concat().contains(&key.as_str())), "{score}");
         assert!(numbers.iter().all(|name| fields[*name].is_number()), "{score}");
         assert_eq!((&fields["schema_version"], &fields["partition"]), (&1.into(), &message.partition.into()));

@@ -18,7 +18,7 @@ const SIDE: usize = 32;
 pub const BINS: usize = 2 * SIDE + 1;
 
 /// Events after which a past forecast counts half.
-const HALF_LIFE: f64 = 4_000.0;
+const HALF_LIFE: f64 = 1_000.0;
 
 /// Events that the uniform distribution is worth.
 const PRIOR: f64 = 20.0;
