@@ -284,8 +284,7 @@ impl Regime {
             unreachable!("the shape was checked")
         };
         let starts = reader.within(0..=values, &name("starts"), &[count])?;
-        if since.max(told) > values || starts.iter().any(|start| *start == values) || !starts.is_sorted_by(|one, next| one < next)
-        {
+        if since.max(told) > values || starts.contains(&values) || !starts.is_sorted_by(|one, next| one < next) {
             return bad("starts", format!("{starts:?}, expected an ascent below {values}, of which {since} is told"));
         }
         let length = reader.length(&name("first"))?;

@@ -152,10 +152,11 @@ fn detect(path: &Path, windows: Vec<(i64, i64)>) -> Result<(Series, Told), AppEr
     }
     let normal = |time: i64| !series.windows.iter().any(|(from, to)| (*from..=*to).contains(&time));
     let mut told = Told::default();
-    for row in nab::probation(series.times.len()).max(1)..series.times.len() {
-        if normal(series.times[row]) {
-            told.alerts += u64::from(alerts[row]);
-            told.days += (series.times[row] - series.times[row - 1]) as f64 / DAY_MS;
+    let gaps = series.times.windows(2).map(|pair| (pair[1], (pair[1] - pair[0]) as f64 / DAY_MS));
+    for ((time, days), alert) in gaps.zip(&alerts[1..]).skip(nab::probation(series.times.len()).saturating_sub(1)) {
+        if normal(time) {
+            told.alerts += u64::from(*alert);
+            told.days += days;
         }
     }
     Ok((series, told))
