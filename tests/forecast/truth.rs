@@ -26,7 +26,7 @@ fn an_autoregression_is_forecast_as_well_as_by_the_model_that_made_it() {
     }
     let lost = mean(lost.into_iter());
     println!("lost {lost:.4} nats an event");
-    assert!((0.0..0.02).contains(&lost), "{lost}");
+    assert!((0.0..0.025).contains(&lost), "{lost}");
 }
 
 /// The greatest distance between the distribution of `values` and the uniform one, in units of Kolmogorov's limit: above 1.36 in one of
