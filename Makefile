@@ -51,6 +51,7 @@ lint: rust
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --release --all-targets -- -D warnings
 	$(CARGO) clippy --release $(FAILPOINTS) --all-targets -- -D warnings
+	$(CARGO) clippy --release $(FAILPOINTS) --test chaos --test soak -- -D warnings
 
 bench: rust kafka
 	$(CARGO) bench $(ARGS)

@@ -18,6 +18,7 @@ mod support;
 
 mod config;
 mod faults;
+#[allow(dead_code, reason = "shared with tests/soak")]
 mod feed;
 mod proxy;
 mod stage;

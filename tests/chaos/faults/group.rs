@@ -1,9 +1,10 @@
 //! What befalls a group: members that come, go, die, sleep and come back, and a name that two processes have.
 
 use crate::Play;
+use crate::config::Setting;
 use crate::process::now_ms;
 use crate::process::{Process, eventually};
-use crate::stage::{LINEAR, Scene, Setting, Stage, idle};
+use crate::stage::{LINEAR, Scene, Stage, idle};
 use crate::table::Row;
 
 const PARTITIONS: i32 = 4;

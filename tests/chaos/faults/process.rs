@@ -3,9 +3,10 @@
 use surprisal::failpoint::PLACES;
 
 use crate::Play;
+use crate::config::Setting;
 use crate::process::eventually;
 use crate::process::now_ms;
-use crate::stage::{MIXTURE, SOLO, Scene, Setting, Stage, idle};
+use crate::stage::{MIXTURE, SOLO, Scene, Stage, idle};
 use crate::table::Row;
 
 /// How long a process stands still: longer than a transaction, or a session, may last in these faults.

@@ -3,11 +3,12 @@
 use serde_json::json;
 
 use crate::Play;
+use crate::config::Setting;
 use crate::events::START_MS;
 use crate::feed::is_event;
 use crate::log::Record;
 use crate::process::eventually;
-use crate::stage::{MIXTURE, SOLO, Scene, Setting, Stage, Subject, idle};
+use crate::stage::{MIXTURE, SOLO, Scene, Stage, Subject, idle};
 use crate::table::Row;
 
 /// Bytes of a category's value.
