@@ -16,6 +16,7 @@ use account::{PredictionForm, finite_explanation, finite_prediction};
 pub use change::ChangeForm;
 
 use super::{Format, SCHEMA_VERSION, WireError, proto};
+use crate::drift::Change;
 use crate::engine::Score;
 use crate::models::Explanation;
 use crate::record::{Head, Offset, Partition};
@@ -252,6 +253,18 @@ pub fn decode_score(bytes: &[u8], format: Format) -> Result<Scored, WireError> {
             return Err(field(name, format!("found {number}, expected a finite number from zero up")));
         }
     }
+    // What isn't finite is not even like itself.
+    let Score { prediction, explanation, changes, .. } = &scored.score;
+    let levels = |change: &Change| [change.probability, change.before.mean, change.before.sd, change.after.mean, change.after.sd];
+    for (name, whole) in [
+        ("prediction", finite_prediction(*prediction) == *prediction),
+        ("explanation", explanation.as_deref().is_none_or(|explanation| finite_explanation(explanation) == *explanation)),
+        ("changes", changes.iter().flat_map(levels).all(f64::is_finite)),
+    ] {
+        if !whole {
+            return Err(field(name, "found a number that is not finite, expected finite ones"));
+        }
+    }
     Ok(scored)
 }
 
@@ -323,7 +336,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::drift::{Change, Level};
+    use crate::drift::Level;
     use crate::models::{Contribution, Expected, Prediction};
 
     fn explanation(nats: f64) -> Explanation {
@@ -473,5 +486,12 @@ mod tests {
         assert!(matches!(decode_score(b"[]", Format::Json), Err(WireError::Malformed { .. })));
         let bad = proto::Score { schema_version: 1, surprisal: f64::NAN, ..Default::default() }.encode_to_vec();
         assert!(matches!(decode_score(&bad, Format::Protobuf), Err(WireError::Field { field, .. }) if field == "surprisal"));
+        let prediction = Some(proto::Prediction { expected: f64::NAN, ..Default::default() });
+        let bad = proto::Score { schema_version: 1, prediction, ..Default::default() }.encode_to_vec();
+        assert!(matches!(decode_score(&bad, Format::Protobuf), Err(WireError::Field { field, .. }) if field == "prediction"));
+        let before = Some(proto::Level { mean: 0.0, standard_deviation: f64::INFINITY });
+        let changes = vec![proto::RegimeChange { before, ..Default::default() }];
+        let bad = proto::Score { schema_version: 1, changes, ..Default::default() }.encode_to_vec();
+        assert!(matches!(decode_score(&bad, Format::Protobuf), Err(WireError::Field { field, .. }) if field == "changes"));
     }
 }
