@@ -22,6 +22,12 @@ impl Support {
         }
     }
 
+    /// Whether θ of η is a number that lies there: `exp η` can be 0 or infinite.
+    pub(super) fn reaches(self, value: f64) -> bool {
+        let found = self.from_unconstrained(value);
+        found.is_finite() && (self != Self::Positive || found > 0.0)
+    }
+
     /// η of θ.
     pub fn to_unconstrained(self, value: f64) -> f64 {
         match self {

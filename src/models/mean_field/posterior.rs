@@ -39,7 +39,8 @@ impl MeanFieldPosterior {
         let (precision, shift) = (evidence.precision().to_vec(), evidence.shift().to_vec());
         let q = with(&prior, &precision, &shift);
         let unconstrained = q.antithetic(scoring);
-        if !unconstrained.iter().all(|value| value.is_finite()) {
+        let supports = joint.parameters().iter().flat_map(|parameter| std::iter::repeat_n(parameter.support, parameter.length));
+        if !unconstrained.iter().zip(supports.cycle()).all(|(value, support)| value.is_finite() && support.reaches(*value)) {
             return Err(NotFinite { quantity: format!("the posterior of `{}`", joint.name()) });
         }
         let draws = joint.draws(&unconstrained).map_err(|error| joint.failed(&error))?;
