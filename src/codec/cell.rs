@@ -114,9 +114,14 @@ fn json_number(value: f64) -> String {
     serde_json::Number::from_f64(value).map_or_else(|| value.to_string(), |number| number.to_string())
 }
 
-/// `text` up to 80 characters, with an ellipsis where it was cut.
+/// `text` up to 80 characters as they stand in a quotation, where some take several, with an ellipsis where it was cut.
 pub(crate) fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_CHARS) {
+    let mut shown = 0;
+    let end = text.char_indices().find(|(_, letter)| {
+        shown += letter.escape_debug().count();
+        shown > SHOWN_CHARS
+    });
+    match end {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
