@@ -98,6 +98,13 @@ pub struct Block<'a> {
     pub weights: &'a [f64],
 }
 
+impl Block<'_> {
+    /// How much of the event in `row` is believed.
+    pub fn believed(&self, row: usize) -> f64 {
+        self.weights.get(row).copied().unwrap_or(1.0)
+    }
+}
+
 /// What a block has taught.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Learnt<E> {

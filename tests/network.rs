@@ -2,7 +2,7 @@
 
 use surprisal::engine::{Engine, Learning};
 use surprisal::features::{Column, Kind, Rows, Schema, Task};
-use surprisal::models::neural_network::{Network, NetworkConfig};
+use surprisal::models::neural_network::{Network, NetworkConfig, NoiseKind};
 use surprisal::models::regression::{LinearRegression, RegressionConfig};
 use surprisal::models::{Evidence, Model};
 use surprisal::noise::Noise;
@@ -63,6 +63,13 @@ fn network(target: Kind) -> Network {
     Network::new(&schema(target), &task(), NetworkConfig::default()).unwrap()
 }
 
+const NOISES: [NoiseKind; 2] = [NoiseKind::Constant, NoiseKind::Varying];
+
+/// A network that predicts a number.
+fn of_noise(noise: NoiseKind) -> Network {
+    Network::new(&schema(Kind::Number), &task(), NetworkConfig { noise, ..NetworkConfig::default() }).unwrap()
+}
+
 #[test]
 fn what_no_line_can_say_is_learnt() {
     let linear = LinearRegression::new(&schema(Kind::Number), &task(), RegressionConfig::default()).unwrap();
@@ -74,18 +81,55 @@ fn what_no_line_can_say_is_learnt() {
     assert!(chance < 0.35, "{chance} nats a boolean; 0.69 is a coin's");
 }
 
+/// `y = 2a + 0.2 e^(0.8 b) noise`: the width of the noise is said by a column.
+#[test]
+fn noise_that_varies_is_learnt() {
+    let noise = Noise::new(23);
+    let event = |event: u64| -> [f64; 5] {
+        let [a, b, c, e] = std::array::from_fn(|at| noise.normal(event, 0, at as u32));
+        let sd = 0.2 * (0.8 * b).exp();
+        [a, b, c, 2.0 * a + sd * e, sd]
+    };
+    let (count, from) = (20_000, 16_000);
+    let rows = Rows::from_cells(WIDTH, (0..count).flat_map(|at| event(at)[..WIDTH].to_vec()).collect());
+    let score = |noise: NoiseKind| {
+        let mut engine = Engine::new(of_noise(noise), &schema(Kind::Number), Learning::default()).unwrap();
+        engine.assign(Partition(0), None, None, Offset(0)).unwrap();
+        let ready = engine.step(vec![run(0, 0, rows.clone())]).unwrap();
+        let late = ready.scores().skip(from as usize).map(|(_, _, score)| score.surprisal).sum::<f64>() / (count - from) as f64;
+        ready.advance(false);
+        let columns = engine.model().columns(&engine.evidence());
+        late + columns.iter().find(|column| column.name == "x3").unwrap().standard_deviation.unwrap().ln()
+    };
+    // That of the density that the events were drawn from.
+    let truth = |at: u64| {
+        let [a, _, _, y, sd] = event(at);
+        0.5 * ((y - 2.0 * a) / sd).powi(2) + sd.ln() + 0.5 * std::f64::consts::TAU.ln()
+    };
+    let truth = (from..count).map(truth).sum::<f64>() / (count - from) as f64;
+    let [varying, constant] = [NoiseKind::Varying, NoiseKind::Constant].map(score);
+    println!("nats above the truth: {} varying, {} constant", varying - truth, constant - truth);
+    assert!(varying < truth + 0.1 && constant > truth + 0.4, "{varying} {constant} {truth}");
+}
+
 #[test]
 fn the_same_log_gives_the_same_bits_however_it_arrives() {
-    let (first, _) = learnt(network(Kind::Number), Kind::Number, 700, 700, 0);
-    let (second, _) = learnt(network(Kind::Number), Kind::Number, 700, 13, 0);
-    assert_eq!(first.evidence(), second.evidence());
-    let restored = network(Kind::Number).restore(&first.evidence().tensors()).unwrap();
-    assert_eq!(restored, first.evidence());
+    for noise in NOISES {
+        let (first, _) = learnt(of_noise(noise), Kind::Number, 700, 700, 0);
+        let (second, _) = learnt(of_noise(noise), Kind::Number, 700, 13, 0);
+        assert_eq!(first.evidence(), second.evidence());
+        let restored = of_noise(noise).restore(&first.evidence().tensors()).unwrap();
+        assert_eq!(restored, first.evidence());
+    }
 }
 
 #[test]
 fn the_predictive_is_a_density() {
-    let (engine, _) = learnt(network(Kind::Number), Kind::Number, 500, 500, 0);
+    NOISES.into_iter().for_each(check_mass);
+}
+
+fn check_mass(noise: NoiseKind) {
+    let (engine, _) = learnt(of_noise(noise), Kind::Number, 500, 500, 0);
     let mut grid = Rows::new(WIDTH);
     let (low, step, points) = (-2_000.0, 1.0, 6_000);
     for point in 0..points {
@@ -103,7 +147,11 @@ fn the_predictive_is_a_density() {
 
 #[test]
 fn wild_values_and_gaps_leave_no_number_that_is_not_finite() {
-    let (mut engine, _) = learnt(network(Kind::Number), Kind::Number, 300, 300, 0);
+    NOISES.into_iter().for_each(check_finite);
+}
+
+fn check_finite(noise: NoiseKind) {
+    let (mut engine, _) = learnt(of_noise(noise), Kind::Number, 300, 300, 0);
     let nan = f64::NAN;
     let wild =
         [[1e30, 0.0, nan, 5.0], [5e-324, 0.0, nan, -1e30], [nan, nan, nan, 3.0], [0.0, 0.0, nan, nan], [1.0, -1e30, nan, 1e-310]];

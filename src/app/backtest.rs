@@ -162,13 +162,15 @@ impl<'a> Scores<'a> {
     fn create(path: &'a Path, explained: bool) -> Result<Self, AppError> {
         let mut out = BufWriter::new(File::create(path).map_err(AppError::file(path))?);
         let more = if explained { ",explanation" } else { "" };
-        let header = "row,surprisal,surprisal_sd,tail_probability,severity,alert,expected,lower,upper,probability,changes";
+        let header = "row,surprisal,surprisal_sd,tail_probability,severity,alert,rarity,expected,lower,upper,probability,changes";
         writeln!(out, "{header}{more}").map_err(AppError::file(path))?;
         Ok(Self { path, out, explained })
     }
 
     fn write(&mut self, row: Offset, score: &Score) -> Result<(), AppError> {
-        let Score { surprisal, surprisal_sd, tail_probability, severity, alert, prediction, explanation, changes, .. } = score;
+        let Score {
+            surprisal, surprisal_sd, tail_probability, severity, alert, rarity, prediction, explanation, changes, ..
+        } = score;
         let alert = u8::from(*alert);
         let expected = prediction.map_or(",,,".to_owned(), |Prediction { expected, lower, upper, probability }| {
             format!("{expected},{lower},{upper},{probability}")
@@ -176,7 +178,8 @@ impl<'a> Scores<'a> {
         // Where the regime of a series began, like `latency@48207`.
         let changes: Vec<_> = changes.iter().map(|change| format!("{}@{}", change.series, change.offset)).collect();
         let changes = quoted(&changes.join(" "));
-        let mut line = format!("{row},{surprisal},{surprisal_sd},{tail_probability},{severity},{alert},{expected},{changes}");
+        let mut line =
+            format!("{row},{surprisal},{surprisal_sd},{tail_probability},{severity},{alert},{rarity},{expected},{changes}");
         if self.explained {
             line += &format!(",{}", quoted(&explanation.as_deref().map_or_else(String::new, named)));
         }

@@ -39,7 +39,7 @@ pub struct ModelConfig {
     /// Events learnt in one step at most, 1 to 65536. Default: 256. With an inferred half-life up to 32, and 8 by default.
     #[serde(deserialize_with = "values::whole::<_, 1, 65536>")]
     pub max_block: usize,
-    /// Whether an event is learnt as far as it is plausible only: for a mixture that is told to.
+    /// Whether an event is learnt as far as it is plausible only. Default: no; a forecast always does so, by itself.
     pub robust: Option<bool>,
     /// Where the arithmetic is done: `cpu`, `cuda:N`, or `auto` for a GPU if there is one. Default: `cpu`.
     #[serde(deserialize_with = "values::device")]
@@ -116,12 +116,7 @@ impl ModelConfig {
             ExplainKind::Always => Explain::Always,
         };
         let alerts = Alerts::default().over(self.kind.window());
-        Setup { learning: self.learning(), robust: self.is_robust(), explain, alerts, ..Setup::default() }
-    }
-
-    /// Whether an event is learnt as far as it is plausible only.
-    fn is_robust(&self) -> bool {
-        self.kind == ModelKind::Mixture && self.robust.unwrap_or(false)
+        Setup { learning: self.learning(), robust: self.robust == Some(true), explain, alerts, ..Setup::default() }
     }
 
     /// What is predicted from what, if the kind of model predicts one column from others.
@@ -174,8 +169,8 @@ impl ModelConfig {
             Err(Fault::new(span, message, help))
         };
         let kind = self.kind.name();
-        if self.robust == Some(true) && self.kind != ModelKind::Mixture {
-            return fault("robust", format!("a {kind} doesn't weigh events"), "remove the key: only a mixture does");
+        if self.robust == Some(true) && self.kind == ModelKind::Forecast {
+            return fault("robust", format!("a {kind} weighs events by itself"), "remove the key");
         }
         let Some(target) = &self.target else {
             if self.kind.predicts() {
@@ -202,6 +197,14 @@ impl ModelConfig {
             Some(found) if !self.kind.targets(found) => {
                 let message = format!("a {kind} can't predict {target:?}, a column of kind \"{}\"", found.name());
                 return fault("target", message, self.kind.wants());
+            }
+            Some(found) if self.robust == Some(true) && found != Kind::Number => {
+                let message = format!("{target:?}, of kind \"{}\", with `robust`", found.name());
+                return fault(
+                    "robust",
+                    message,
+                    "remove the key: an outcome that is rare is not wrong, and would be believed ever less",
+                );
             }
             Some(_) => {}
         }

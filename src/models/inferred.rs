@@ -393,7 +393,7 @@ impl<M: Model> Model for Inferred<M> {
         let mut ln_weights = site.ln_weights.map(|ln_weight| kept(SAY_HALF_LIFE) * ln_weight);
         for (row, members) in self.scored(posterior, block.rows).iter().enumerate() {
             let nats = members.map(|member| member.nats);
-            let (best, believed) = (least(&nats), weight * block.weights.get(row).copied().unwrap_or(1.0));
+            let (best, believed) = (least(&nats), weight * block.believed(row));
             ln_weights.iter_mut().zip(nats).for_each(|(ln_weight, nats)| *ln_weight -= believed * gap(nats, best));
         }
         let member = |index: usize| {

@@ -97,31 +97,32 @@ impl Inputs {
         }
     }
 
-    /// The moments of each of the design's numbers over the rows `which`. `buffer` is scratch.
+    /// The moments of each of the design's numbers over the rows `which`, each with its weight. `buffer` is scratch.
     pub fn moments(
         &self,
         rows: RowsView<'_>,
-        which: impl ExactSizeIterator<Item = usize>,
+        which: impl ExactSizeIterator<Item = (usize, f64)> + Clone,
         buffer: &mut Vec<f64>,
     ) -> Vec<Moments> {
         let width = self.design.width();
         buffer.resize(which.len() * width, 0.0);
-        for (row, out) in which.zip(buffer.chunks_exact_mut(width)) {
+        for ((row, _), out) in which.clone().zip(buffer.chunks_exact_mut(width)) {
             self.design.fill(rows, row, out);
         }
         let mut moments = vec![Moments::default(); width];
-        for row in buffer.chunks_exact(width) {
+        let weighed = || buffer.chunks_exact(width).zip(which.clone().map(|(_, weight)| weight));
+        for (row, weight) in weighed() {
             for (moments, x) in moments.iter_mut().zip(row) {
-                let there = if x.is_nan() { 0.0 } else { 1.0 };
+                let there = if x.is_nan() { 0.0 } else { weight };
                 moments.count += there;
-                moments.mean += if x.is_nan() { 0.0 } else { *x };
+                moments.mean += if x.is_nan() { 0.0 } else { weight * x };
             }
         }
-        moments.iter_mut().for_each(|m| m.mean /= m.count.max(1.0));
-        for row in buffer.chunks_exact(width) {
+        moments.iter_mut().filter(|m| m.count > 0.0).for_each(|m| m.mean /= m.count);
+        for (row, weight) in weighed() {
             for (moments, x) in moments.iter_mut().zip(row) {
                 let gap = if x.is_nan() { 0.0 } else { x - moments.mean };
-                moments.scatter += gap * gap;
+                moments.scatter += weight * gap * gap;
             }
         }
         moments

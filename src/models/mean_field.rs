@@ -121,19 +121,19 @@ impl<L: LogJoint> MeanField<L> {
 
     /// `Σ_i ln p(x_i | θ)` of `rows` at one θ, on the unconstrained scale, and its gradient: for checks.
     pub fn log_likelihood(&self, theta: &[f64], rows: RowsView<'_>) -> Result<(f64, Vec<f64>), NotFinite> {
-        let (_, observations) = self.table.observations(rows, 1.0);
+        let (_, observations) = self.table.observations(rows, |_| 1.0);
         let passes = self.joint.passes(&self.table, &observations)?;
         let (values, gradient) = self.joint.values(theta, &passes)?;
         Ok((values.iter().sum(), gradient))
     }
 
     /// The site with a block in it as far as the columns and the counts go.
-    fn seen(&self, site: &MeanFieldEvidence, block: &Block<'_>, taught: usize) -> MeanFieldEvidence {
+    fn seen(&self, site: &MeanFieldEvidence, block: &Block<'_>, taught: f64) -> MeanFieldEvidence {
         let mut news = self.nothing();
-        (news.events, news.rows) = (taught as f64, block.rows.len() as f64);
-        for row in (0..block.rows.len()).map(|event| block.rows.row(event)) {
+        (news.events, news.rows) = (taught, block.rows.len() as f64);
+        for (row, count) in (0..block.rows.len()).map(|event| (block.rows.row(event), block.believed(event))) {
             for (cell, column) in self.table.cells().zip(&mut news.columns).filter(|(cell, _)| !row[*cell].is_nan()) {
-                column.add(&Moments { count: 1.0, mean: row[cell], scatter: 0.0 });
+                column.add(&Moments { count, mean: row[cell], scatter: 0.0 });
             }
         }
         block.pace.apply(site, news)
@@ -175,7 +175,7 @@ impl<L: LogJoint> Model for MeanField<L> {
     fn score(&self, posterior: &MeanFieldPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         let start = surprisals.len();
         surprisals.resize(start + rows.len(), Surprisal::default());
-        let (events, observations) = self.table.observations(rows, 1.0);
+        let (events, observations) = self.table.observations(rows, |_| 1.0);
         let found = self.joint.surprisals(&self.table, posterior.draws(), &observations);
         events.into_iter().zip(found).for_each(|(event, surprisal)| surprisals[start + event] = surprisal);
     }
@@ -187,8 +187,8 @@ impl<L: LogJoint> Model for MeanField<L> {
         block: Block<'_>,
     ) -> Result<Learnt<MeanFieldEvidence>, NotFinite> {
         let MeanFieldConfig { pairs, steps, tolerance, longest_step, .. } = self.config;
-        let (_, observations) = self.table.observations(block.rows, block.pace.weight);
-        let mut evidence = self.seen(site, &block, observations.len());
+        let (events, observations) = self.table.observations(block.rows, |row| block.pace.weight * block.believed(row));
+        let mut evidence = self.seen(site, &block, events.into_iter().map(|row| block.believed(row)).sum());
         if !evidence.is_finite() {
             return Err(NotFinite { quantity: format!("the sum of squares of a column of `{}`", self.joint.name()) });
         }

@@ -339,7 +339,7 @@ impl Model for Network {
     }
 
     fn score(&self, posterior: &NetworkPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
-        let targets = Targets::of(&self.layout, rows, &posterior.vocabulary);
+        let targets = Targets::of(&self.layout, rows, &posterior.vocabulary, &[]);
         let start = surprisals.len();
         surprisals.resize(start + rows.len(), Surprisal::default());
         let Some(Standard { location, scale }) = posterior.target else {

@@ -5,9 +5,9 @@ use candle_core::{Result, Tensor};
 use nalgebra::{Matrix3, Vector3};
 use surprisal::engine::{Engine, Learning};
 use surprisal::features::{Column, Kind, Rows, RowsView, Schema};
-use surprisal::inference::rule::{Population, Rule};
+use surprisal::inference::rule::{Pace, Population, Rule};
 use surprisal::models::mean_field::{Draws, Events, LogJoint, MeanField, MeanFieldConfig, Parameter};
-use surprisal::models::{Model, Surprisal};
+use surprisal::models::{Block, Evidence, Model, Surprisal};
 use surprisal::record::Offset;
 
 use crate::data::{P0, assert_close, engine, latencies, model, run, schema, take};
@@ -80,6 +80,23 @@ fn a_normal_likelihood_with_an_orthogonal_design_gives_the_conjugate_posterior()
         }
         assert!(!engine.progress().0.clipped && engine.progress().0.step_norm.unwrap() > 0.0);
     }
+}
+
+#[test]
+fn an_event_counts_as_far_as_it_is_believed() {
+    let model = model(Linear(2.0), &NAMES);
+    let rows = orthogonal(256);
+    // The design is orthogonal within each four.
+    let weights: Vec<f64> = (0..256).map(|event| 1.0 / (1 + event / 4 % 3) as f64).collect();
+    let nothing = model.nothing();
+    let block = Block { rows: rows.view(), partition: P0, offset: Offset(0), step: 0, pace: Pace::BAYES, weights: &weights };
+    let evidence = model.learn(&model.posterior(&nothing).unwrap(), &nothing, block).unwrap().evidence;
+    let (expected, precision) = conjugate(rows.view(), 2.0, |event| weights[event]);
+    for (i, (mean, sd)) in model.posterior(&evidence).unwrap().moments("slopes").into_iter().enumerate() {
+        assert_close(mean, expected[i], 1e-9);
+        assert_close(sd * precision[(i, i)].sqrt(), 1.0, 1e-9);
+    }
+    assert_close(evidence.events(), weights.iter().sum(), 1e-12);
 }
 
 #[test]

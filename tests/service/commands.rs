@@ -59,7 +59,9 @@ fn the_demo_and_the_backtest_agree_on_every_row() {
     let mut lines = csv.lines();
     assert_eq!(
         lines.next(),
-        Some("row,surprisal,surprisal_sd,tail_probability,severity,alert,expected,lower,upper,probability,changes,explanation")
+        Some(
+            "row,surprisal,surprisal_sd,tail_probability,severity,alert,rarity,expected,lower,upper,probability,changes,explanation"
+        )
     );
     let scores = scores(brokers, &format!("surprisal-demo-{}.scores", processes[1].id()), Format::Json);
     assert_eq!(scores.len(), ROWS);

@@ -104,7 +104,7 @@ impl Table {
     }
 
     /// Indices of the rows that the likelihood has a word on, and these rows, each to count `weight` times.
-    pub fn observations(&self, rows: RowsView<'_>, weight: f64) -> (Vec<usize>, Observations) {
+    pub fn observations(&self, rows: RowsView<'_>, weight: impl Fn(usize) -> f64) -> (Vec<usize>, Observations) {
         let usable = |row: &[f64]| self.takes_missing || self.cells().all(|cell| !row[cell].is_nan());
         let events: Vec<usize> = (0..rows.len()).filter(|event| usable(rows.row(*event))).collect();
         let mut observations = Observations::new(self.widths());
@@ -117,7 +117,7 @@ impl Table {
                 }
                 observations.present.push(if cell.is_nan() { 0.0 } else { 1.0 });
             }
-            observations.weights.push(weight);
+            observations.weights.push(weight(event));
         }
         (events, observations)
     }

@@ -20,11 +20,11 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// The moments of `values`.
-    pub fn of(values: &[f64]) -> Self {
-        let count = values.len() as f64;
-        let mean = if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / count };
-        Self { count, mean, scatter: values.iter().map(|x| (x - mean) * (x - mean)).sum() }
+    /// The moments of values, each with its weight.
+    pub fn of(values: impl Iterator<Item = (f64, f64)> + Clone) -> Self {
+        let (count, sum) = values.clone().fold((0.0, 0.0), |(count, sum), (x, weight)| (count + weight, sum + weight * x));
+        let mean = if count > 0.0 { sum / count } else { 0.0 };
+        Self { count, mean, scatter: values.map(|(x, weight)| weight * (x - mean) * (x - mean)).sum() }
     }
 
     /// The moments `[count, 3]` of the tensor `name`.
@@ -53,7 +53,8 @@ impl Moments {
         let count = self.count + other.count;
         let gap = other.mean - self.mean;
         let share = other.count / count;
-        self.mean += gap * share;
+        // From the mean that weighs more, of which no digits are lost to one that is far away and hardly counts.
+        self.mean = if share > 0.5 { other.mean - gap * (self.count / count) } else { self.mean + gap * share };
         self.scatter += other.scatter + gap * gap * (self.count * share);
         self.count = count;
     }

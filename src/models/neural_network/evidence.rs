@@ -50,11 +50,11 @@ impl NetworkEvidence {
 
     /// Numbers the classes as `vocabulary` does, which has all of those known and perhaps more.
     pub(super) fn conform(&mut self, vocabulary: &Vocabulary) {
-        let (before, after) = (self.classes.len(), vocabulary.len() + 1);
         let known = std::mem::replace(&mut self.vocabulary, vocabulary.clone());
-        if before == after && known == *vocabulary {
+        if known == *vocabulary {
             return;
         }
+        let (before, after) = (self.classes.len(), vocabulary.len() + 1);
         let text = |column: usize| vocabulary.slot(known.text(column - 1)).expect("a vocabulary of all classes") + 1;
         let place = |column: usize| if column == 0 { 0 } else { text(column) };
         let mut classes = vec![0.0; after];

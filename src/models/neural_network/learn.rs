@@ -57,7 +57,7 @@ impl Network {
         block: Block<'_>,
     ) -> Result<Learnt<NetworkEvidence>, NotFinite> {
         let Block { rows, pace, .. } = block;
-        let targets = Targets::of(&self.layout, rows, &posterior.vocabulary);
+        let targets = Targets::of(&self.layout, rows, &posterior.vocabulary, block.weights);
         let mut workspace = self.workspace(&posterior.shape);
         let mut evidence = site.clone();
         evidence.conform(&posterior.vocabulary);
@@ -66,13 +66,13 @@ impl Network {
         let weights = match posterior.target {
             Some(standard) if !targets.rows.is_empty() => {
                 let news = self.look(posterior, &mut workspace, block, &targets, standard)?;
-                let (learnt, step) = self.step(posterior, &mut workspace, &evidence, pace, targets.rows.len())?;
+                let (learnt, step) = self.step(posterior, &mut workspace, &evidence, pace, &targets)?;
                 progress = Progress {
                     expected_log_likelihood: Some(news),
                     step_norm: Some(step.norm),
                     clipped: step.clipped || workspace.slopes.far > 0,
                 };
-                counted = targets.rows.len() as f64;
+                counted = targets.events();
                 squares = workspace.slopes.squares * standard.scale * standard.scale;
                 learnt
             }
@@ -119,7 +119,7 @@ impl Network {
         slope.resize(outputs.len(), 0.0);
         root.resize(outputs.len(), 0.0);
         let values: Vec<f64> = targets.values.iter().map(|y| (y - standard.location) / standard.scale).collect();
-        likelihood.evaluate(outputs, &values, (&noise, block.step, CLASSES), slopes, slope, root);
+        likelihood.evaluate(outputs, (&values, &targets.believed), (&noise, block.step, CLASSES), slopes, slope, root);
         pass.output_signal().copy_from_slice(slope);
         pass.backward(&posterior.mean, None, Path::Means);
         gradient.clear();
@@ -131,10 +131,10 @@ impl Network {
         Ok(match likelihood {
             Likelihood::Normal => {
                 let StudentNoise { square_scale, .. } = posterior.noise;
-                let events = targets.rows.len() as f64;
+                let events = targets.events();
                 -0.5 * (slopes.squares / square_scale + events * (LN_TAU + square_scale.ln())) - events * standard.scale.ln()
             }
-            Likelihood::Scaled => slopes.log_likelihood - targets.rows.len() as f64 * standard.scale.ln(),
+            Likelihood::Scaled => slopes.log_likelihood - targets.events() * standard.scale.ln(),
             Likelihood::Bernoulli | Likelihood::Softmax => slopes.log_likelihood,
         })
     }
@@ -146,17 +146,17 @@ impl Network {
         workspace: &mut Workspace,
         site: &NetworkEvidence,
         pace: Pace,
-        events: usize,
+        targets: &Targets,
     ) -> Result<(Site, Step), NotFinite> {
         let Workspace { pass, slopes, gradient, curvature, scratch, .. } = workspace;
         let product = |vector: &Parameters<f32>, image: &mut Parameters<f32>| {
             pass.tangent(&posterior.mean, vector);
-            self.layout.likelihood.curve(slopes, events, pass.output_signal());
+            self.layout.likelihood.curve(slopes, targets.rows.len(), pass.output_signal());
             pass.backward(&posterior.mean, None, Path::Means);
             image.clear();
             pass.gradient(image);
         };
-        let news = News { events: events as f64, gradient, curvature };
+        let news = News { events: targets.events(), gradient, curvature };
         let place = Place { site: &site.site, events: site.events };
         self.config.rule.learn(&posterior.prior, &posterior.normal, place, pace, news, scratch, product)
     }
@@ -165,17 +165,18 @@ impl Network {
     fn count(&self, evidence: &mut NetworkEvidence, buffer: &mut Vec<f64>, block: Block<'_>, targets: &Targets) {
         let Block { rows, pace: Pace { weight, .. }, .. } = block;
         let layout = &self.layout;
-        evidence.events += weight * targets.rows.len() as f64;
+        evidence.events += weight * targets.events();
         evidence.missing[0] += weight * (rows.len() - targets.rows.len()) as f64;
         for (missing, cell) in evidence.missing[1..].iter_mut().zip(&layout.categories) {
             *missing += weight * targets.rows.iter().filter(|row| rows.row(**row)[*cell].is_nan()).count() as f64;
         }
         let weighed = |m: Moments| Moments { count: weight * m.count, mean: m.mean, scatter: weight * m.scatter };
-        for (sum, new) in evidence.inputs.iter_mut().zip(layout.inputs.moments(rows, targets.rows.iter().copied(), buffer)) {
+        for (sum, new) in evidence.inputs.iter_mut().zip(layout.inputs.moments(rows, targets.weighed(), buffer)) {
             sum.add(&weighed(new));
         }
+        let values = targets.values.iter().copied().zip(targets.believed.iter().copied());
         match layout.target {
-            Target::Number { .. } | Target::Boolean => evidence.target.add(&weighed(Moments::of(&targets.values))),
+            Target::Number { .. } | Target::Boolean => evidence.target.add(&weighed(Moments::of(values))),
             Target::Category { capacity } => {
                 targets.values.iter().for_each(|class| evidence.classes[*class as usize] += weight);
                 // What comes for the first time was "any other", and is a class from now on.

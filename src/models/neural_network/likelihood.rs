@@ -42,7 +42,7 @@ pub struct Slopes<T> {
     state: Vec<T>,
     /// `Σ ln p(y | f)`; of [`Likelihood::Normal`] with s² = 1.
     pub log_likelihood: f64,
-    /// `Σ (y − f)²` of [`Likelihood::Normal`], with far targets drawn in.
+    /// `Σ (y − f)²` of [`Likelihood::Normal`], weighed by belief, with far targets drawn in.
     pub squares: f64,
     /// Targets that were drawn in.
     pub far: usize,
@@ -60,12 +60,14 @@ impl Likelihood {
 
     /// Evaluates a block at `outputs` and writes `slope = ∂ ln p / ∂f` and `root`, with `E root rootᵀ` the curvature that
     /// [`curve`](Self::curve) multiplies by: the Fisher matrix, of a boolean or class at the middle between p and y, so that an event
-    /// that was not expected is not taken for one that says nothing. Exact for one output, by a drawn class or signs for several. All
-    /// are `[panel][output][PANEL]`, and 0 beyond the last event. A target is a number, 0 or 1, or a class.
+    /// that was not expected is not taken for one that says nothing; and of ln σ the middle between what is expected of its curvature
+    /// and what is seen, so that one event asks for no more than a step of 1. Exact for one output, by a drawn class or signs for several. All
+    /// are `[panel][output][PANEL]`, and 0 beyond the last event. A target is a number, 0 or 1, or a class. What a number says counts as
+    /// much as it is believed.
     pub fn evaluate<T: Real>(
         self,
         outputs: &[T],
-        targets: &[f64],
+        (targets, believed): (&[f64], &[f64]),
         draws: (&Noise, u64, u32),
         slopes: &mut Slopes<T>,
         slope: &mut [T],
@@ -78,7 +80,7 @@ impl Likelihood {
         slopes.state.resize(slope.len(), T::ZERO);
         slope.fill(T::ZERO);
         root.fill(T::ZERO);
-        for (event, &y) in targets.iter().enumerate() {
+        for (event, (&y, &weight)) in targets.iter().zip(believed).enumerate() {
             let at = |unit: usize| place(units, unit, event);
             let uniform = |position: u32| noise.uniform(step, stream, 2 * event as u32 + position);
             let f = outputs[at(0)].wide();
@@ -87,11 +89,11 @@ impl Likelihood {
                     let gap = y - f;
                     let near = gap.clamp(-FARTHEST, FARTHEST);
                     slopes.far += usize::from(near != gap);
-                    slopes.squares += near * near;
-                    slopes.log_likelihood -= 0.5 * (near * near + LN_TAU);
-                    slope[at(0)] = T::of(near);
-                    root[at(0)] = T::ONE;
-                    slopes.state[at(0)] = T::ONE;
+                    slopes.squares += weight * near * near;
+                    slopes.log_likelihood -= weight * 0.5 * (near * near + LN_TAU);
+                    slope[at(0)] = T::of(weight * near);
+                    root[at(0)] = T::of(weight.sqrt());
+                    slopes.state[at(0)] = T::of(weight);
                 }
                 Self::Scaled => {
                     let log_scale = outputs[at(1)].wide().clamp(-WIDEST, WIDEST);
@@ -99,14 +101,15 @@ impl Likelihood {
                     let gap = (y - f) * inverse;
                     let near = gap.clamp(-FARTHEST, FARTHEST);
                     slopes.far += usize::from(near != gap);
-                    slopes.log_likelihood -= log_scale + 0.5 * (near * near + LN_TAU);
+                    slopes.log_likelihood -= weight * (log_scale + 0.5 * (near * near + LN_TAU));
                     let sign = if uniform(0) < 0.5 { -1.0 } else { 1.0 };
-                    slope[at(0)] = T::of(near * inverse);
-                    slope[at(1)] = T::of(near * near - 1.0);
-                    root[at(0)] = T::of(inverse);
-                    root[at(1)] = T::of(sign * std::f64::consts::SQRT_2);
-                    slopes.state[at(0)] = T::of(inverse * inverse);
-                    slopes.state[at(1)] = T::of(2.0);
+                    let middle = 1.0 + near * near;
+                    slope[at(0)] = T::of(weight * near * inverse);
+                    slope[at(1)] = T::of(weight * (near * near - 1.0));
+                    root[at(0)] = T::of(weight.sqrt() * inverse);
+                    root[at(1)] = T::of(sign * (weight * middle).sqrt());
+                    slopes.state[at(0)] = T::of(weight * inverse * inverse);
+                    slopes.state[at(1)] = T::of(weight * middle);
                 }
                 Self::Bernoulli => {
                     let decay = (-f.abs()).exp();
@@ -291,6 +294,12 @@ mod tests {
         (0..EVENTS).map(target).collect()
     }
 
+    /// How much of each is believed: of numbers more or less.
+    fn believed(kind: Likelihood) -> Vec<f64> {
+        let number = matches!(kind, Likelihood::Normal | Likelihood::Scaled);
+        (0..EVENTS).map(|event| if number { 1.0 / (1 + event % 5) as f64 } else { 1.0 }).collect()
+    }
+
     /// Outputs of one panel more than there are events.
     fn outputs(units: usize) -> Vec<f64> {
         (0..panels(EVENTS) * units * PANEL).map(|at| 0.5 * normal(1_000 + at as u64)).collect()
@@ -299,10 +308,10 @@ mod tests {
     #[test]
     fn slopes_are_what_differences_say() {
         for (kind, units) in KINDS {
-            let (targets, outputs) = (targets(kind), outputs(units));
+            let (targets, believed, outputs) = (targets(kind), believed(kind), outputs(units));
             let (mut slopes, mut slope, mut root) = (Slopes::default(), vec![0.0; outputs.len()], vec![0.0; outputs.len()]);
             let mut evaluate = |outputs: &[f64]| {
-                kind.evaluate(outputs, &targets, (&Noise::new(1), 2, 3), &mut slopes, &mut slope, &mut root);
+                kind.evaluate(outputs, (&targets, &believed), (&Noise::new(1), 2, 3), &mut slopes, &mut slope, &mut root);
                 (slopes.log_likelihood, slope.clone())
             };
             let (_, found) = evaluate(&outputs);
@@ -330,11 +339,11 @@ mod tests {
     fn roots_square_to_the_curvature() {
         const DRAWS: u64 = 20_000;
         for (kind, units) in KINDS {
-            let (targets, outputs) = (targets(kind), outputs(units));
+            let (targets, believed, outputs) = (targets(kind), believed(kind), outputs(units));
             let (mut slopes, mut slope, mut root) = (Slopes::default(), vec![0.0; outputs.len()], vec![0.0; outputs.len()]);
             let mut sums = vec![0.0; 8 * units * units];
             for draw in 0..DRAWS {
-                kind.evaluate(&outputs, &targets, (&Noise::new(1), draw, 3), &mut slopes, &mut slope, &mut root);
+                kind.evaluate(&outputs, (&targets, &believed), (&Noise::new(1), draw, 3), &mut slopes, &mut slope, &mut root);
                 for (at, sum) in sums.iter_mut().enumerate() {
                     let (event, one, other) = (at / units / units, at / units % units, at % units);
                     *sum += root[place(units, one, event)] * root[place(units, other, event)] / DRAWS as f64;

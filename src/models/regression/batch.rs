@@ -197,13 +197,13 @@ impl Raw {
         Self { inputs, panel, gaps }
     }
 
-    /// Their statistics.
-    pub fn statistics(self) -> Joint {
+    /// Their statistics, with a weight each unless all weigh 1.
+    pub fn statistics(self, weights: Option<&[f64]>) -> Joint {
         let Self { inputs, mut panel, gaps } = self;
         if panel.rows() == 0 {
             return Joint::nothing(inputs);
         }
-        let (mean, count) = panel.centre(None);
+        let (mean, count) = panel.centre(weights);
         Joint::new(inputs, count, mean, panel.scatter(), gaps)
     }
 

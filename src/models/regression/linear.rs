@@ -101,10 +101,11 @@ impl LinearRegression {
         Ok(Self { layout, config })
     }
 
-    /// What `rows` say, to be added to `site`.
-    pub fn news(&self, site: &LinearEvidence, rows: RowsView<'_>) -> Result<LinearEvidence, NotFinite> {
+    /// What `rows` say, to be added to `site`, as far as each is believed: `weights`, none where all are.
+    fn news(&self, site: &LinearEvidence, rows: RowsView<'_>, weights: &[f64]) -> Result<LinearEvidence, NotFinite> {
         let table = Table::new(&self.layout, rows);
-        let joint = Raw::new(&site.joint, &table).statistics();
+        let weights = (!weights.is_empty()).then(|| table.places.iter().map(|row| weights[*row]).collect::<Vec<_>>());
+        let joint = Raw::new(&site.joint, &table).statistics(weights.as_deref());
         let missing = Missing::of(&self.layout, rows, &table.places);
         if joint.is_finite() { Ok(LinearEvidence { joint, missing }) } else { Err(not_finite()) }
     }
@@ -201,13 +202,13 @@ impl Model for LinearRegression {
         site: &LinearEvidence,
         block: Block<'_>,
     ) -> Result<Learnt<LinearEvidence>, NotFinite> {
-        let mut evidence = block.pace.apply(site, self.news(site, block.rows)?);
+        let mut evidence = block.pace.apply(site, self.news(site, block.rows, block.weights)?);
         evidence.joint.settle();
         Ok(Learnt { evidence, progress: Progress::default() })
     }
 
     fn contribution(&self, site: &LinearEvidence, rows: RowsView<'_>) -> Option<LinearEvidence> {
-        self.news(site, rows).ok()
+        self.news(site, rows, &[]).ok()
     }
 
     fn divergence(&self, posterior: &LinearPosterior) -> Option<f64> {

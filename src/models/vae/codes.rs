@@ -51,14 +51,14 @@ impl<T: Real> Codes<T> {
         );
     }
 
-    /// `KL(q(z | x) ‖ p(z))` of each of the first `events`, added up.
-    pub fn divergence(&self, events: usize) -> f64 {
+    /// `Σ w KL(q(z | x) ‖ p(z))` over events with these weights.
+    pub fn divergence(&self, weights: &[f64]) -> f64 {
         let mut sum = 0.0;
         for (row, start) in (0..self.mean.len()).step_by(PANEL).enumerate() {
-            let there = PANEL.min(events - row / self.latent * PANEL);
-            for at in start..start + there {
+            let weights = &weights[row / self.latent * PANEL..];
+            for (at, weight) in (start..start + PANEL).zip(weights) {
                 let (mean, scale) = (self.mean[at].wide(), self.scale[at].wide());
-                sum += 0.5 * (mean * mean + scale * scale - 1.0) - self.ln_scale[at].wide();
+                sum += weight * (0.5 * (mean * mean + scale * scale - 1.0) - self.ln_scale[at].wide());
             }
         }
         sum

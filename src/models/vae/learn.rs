@@ -79,21 +79,21 @@ pub struct Weights<'a, T> {
 /// What a look at a block has found beside gradients.
 #[derive(Default)]
 pub struct Seen {
-    /// `Σ ln p(x | z, θ) − KL(q(z | x) ‖ p(z))` at the draws: the bound, estimated without bias.
+    /// `Σ w (ln p(x | z, θ) − KL(q(z | x) ‖ p(z)))` at the draws, with w how much an event is believed: the bound, estimated without bias.
     pub bound: f64,
     /// Squared distances of each number from what was expected, at last: how many and their sum, in standard units.
     pub residuals: Vec<[f64; 2]>,
 }
 
 impl Vae {
-    /// The bound of a block and, in the workspace, its gradient in the encoder's weights and, `at_last`, in the decoder's means, with the
+    /// The bound of a block whose events are `believed` and, in the workspace, its gradient in the encoder's weights and, `at_last`, in the decoder's means, with the
     /// diagonal of the decoder's Gauss-Newton matrix. z and pre-activations are drawn, one draw an event (reparameterisation, local for
     /// the weights).
     pub(super) fn look<T: Real>(
         &self,
         posterior: &VaePosterior,
         weights: &Weights<'_, T>,
-        (rows, numbers): (RowsView<'_>, &Numbers<T>),
+        (rows, numbers, believed): (RowsView<'_>, &Numbers<T>, &[f64]),
         (noise, step): (&Noise, u64),
         at_last: bool,
         workspace: &mut Workspace<T>,
@@ -120,7 +120,7 @@ impl Vae {
         noise.fill_normal(step, PLACES, draws);
         let row = |array: &[f32], at: usize| -> [T; PANEL] { std::array::from_fn(|i| T::of(f64::from(array[at * PANEL + i]))) };
         codes.draw(decoder.open(events), |panel, d| row(draws, panel * latent + d));
-        let mut bound = -codes.divergence(events);
+        let mut bound = -codes.divergence(believed);
         decoder.draw(noise, step, 0);
         decoder.forward(weights.mean, weights.variance);
         let decoded = decoder.output();
@@ -131,7 +131,7 @@ impl Vae {
         }
         signs.resize(decoded.len(), 0.0);
         noise.fill_signs(step, SIGNS, signs);
-        numbers.add_ln_likelihoods(decoded, outputs, |_, ln| bound += ln);
+        numbers.add_ln_likelihoods(decoded, outputs, |event, ln| bound += believed[event] * ln);
         numbers.slopes(decoded, outputs, FARTHEST, signal);
         numbers.curvatures(outputs, signs, output_curvature, output_root);
         let others: Vec<(usize, &Column)> = self.others().enumerate().collect();
@@ -143,13 +143,21 @@ impl Vae {
                 }
                 let f = |k: usize| decoded[place(outputs, column.first + k, event)].wide();
                 let parameter = posterior.parameter(column);
-                bound += column.ln_likelihood(value, parameter, f);
+                bound += believed[event] * column.ln_likelihood(value, parameter, f);
                 let chance = noise.uniform(step, CHANCES, (event * self.columns.len() + index) as u32);
                 let sign = f64::from(signs[place(outputs, column.first, event)]);
                 column.slopes(value, parameter, f, chance, |k, [slope, curvature, of_it]| {
                     let at = place(outputs, column.first + k, event);
                     (signal[at], output_curvature[at], output_root[at]) = (T::of(slope), T::of(curvature), T::of(sign * of_it));
                 });
+            }
+        }
+        let residuals = if at_last { numbers.residuals(outputs, signal, believed) } else { Vec::new() };
+        for (event, weight) in believed.iter().enumerate().filter(|(_, weight)| **weight != 1.0) {
+            for at in (0..outputs).map(|output| place(outputs, output, event)) {
+                signal[at] *= T::of(*weight);
+                output_curvature[at] *= T::of(*weight);
+                output_root[at] *= T::of(weight.sqrt());
             }
         }
         // Curvature first: gradients leave the signals that go on to the encoder.
@@ -159,7 +167,6 @@ impl Vae {
             curvature.clear();
             decoder.curvature(curvature);
         }
-        let residuals = if at_last { numbers.residuals(outputs, signal) } else { Vec::new() };
         decoder.output_signal().copy_from_slice(signal);
         decoder.backward(weights.mean, weights.variance, Path::Whole);
         if at_last {
@@ -167,18 +174,18 @@ impl Vae {
             decoder.gradient(gradient);
         }
         decoder.input_signal(weights.mean, weights.variance, Path::Whole, signal);
-        // `∂/∂m = g − m` and `∂/∂ρ = g ε s − s² + 1`.
+        // `∂/∂m = g − w m` and `∂/∂ρ = g ε s − w (s² − 1)`, where an event is believed by w, as g is.
         let backwards = encoder.output_signal();
         for panel in 0..panels(events) {
             for d in 0..latent {
                 let here = (panel * latent + d) * PANEL;
                 let (of_mean, of_scale) = ((2 * panel * latent + d) * PANEL, ((2 * panel + 1) * latent + d) * PANEL);
                 for i in 0..PANEL {
-                    let there = if panel * PANEL + i < events { T::ONE } else { T::ZERO };
+                    let weight = believed.get(panel * PANEL + i).map_or(T::ZERO, |weight| T::of(*weight));
                     let (slope, mean, scale) = (signal[here + i], codes.mean[here + i], codes.scale[here + i]);
                     let draw = T::of(f64::from(draws[here + i]));
-                    backwards[of_mean + i] = there * (slope - mean);
-                    backwards[of_scale + i] = there * codes.free[here + i] * (slope * draw * scale - scale * scale + T::ONE);
+                    backwards[of_mean + i] = slope - weight * mean;
+                    backwards[of_scale + i] = codes.free[here + i] * (slope * draw * scale - weight * scale * scale + weight);
                 }
             }
         }
@@ -196,7 +203,8 @@ impl Vae {
         block: Block<'_>,
     ) -> Result<Learnt<VaeEvidence>, NotFinite> {
         let Block { rows, partition, step, pace, .. } = block;
-        let events = rows.len() as f64;
+        let believed: Vec<f64> = (0..rows.len()).map(|row| block.believed(row)).collect();
+        let events: f64 = believed.iter().sum();
         let mut loan = self.workspace();
         let workspace = &mut *loan;
         let noise = Noise::new(SEED ^ (partition.0 as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
@@ -211,7 +219,8 @@ impl Vae {
             let numbers = Numbers::of(self, posterior, part);
             let weights = Weights { encoder: &encoder, mean: &posterior.mean, variance: Some(&posterior.variance) };
             let at_last = len == rows.len() && index + 1 == sweeps * rows.len().div_ceil(PART) + 1;
-            seen = self.look(posterior, &weights, (part, &numbers), (&noise, (step << 32) + index as u64), at_last, workspace);
+            let part = (part, &numbers, &believed[at..at + len]);
+            seen = self.look(posterior, &weights, part, (&noise, (step << 32) + index as u64), at_last, workspace);
             if !seen.bound.is_finite() {
                 return Err(NotFinite { quantity: "the bound of the block".into() });
             }
@@ -241,7 +250,7 @@ impl Vae {
         {
             *residuals = [kept * before[0] + pace.weight * new[0], kept * before[1] + pace.weight * new[1] * unit * unit];
         }
-        let mut sums = self.sums(rows, &mut workspace.buffer, &evidence);
+        let mut sums = self.sums(rows, &believed, &mut workspace.buffer, &evidence);
         sums.scale(pace.weight);
         evidence.add(&sums);
         evidence.encoder = encoding.iter().map(|weight| weight * evidence.events).collect();
@@ -285,36 +294,29 @@ impl Vae {
         }
     }
 
-    /// What rows say beside the weights. `known` tells which texts there are already.
-    fn sums(&self, rows: RowsView<'_>, buffer: &mut Vec<f64>, known: &VaeEvidence) -> VaeEvidence {
+    /// What rows say beside the weights, as far as each is `believed`. `known` tells which texts there are already.
+    fn sums(&self, rows: RowsView<'_>, believed: &[f64], buffer: &mut Vec<f64>, known: &VaeEvidence) -> VaeEvidence {
         let mut sums = VaeEvidence::nothing(self);
-        sums.events = rows.len() as f64;
-        sums.inputs = self.inputs.moments(rows, 0..rows.len(), buffer);
+        let weighed = || believed.iter().copied().enumerate();
+        sums.events = believed.iter().sum();
+        sums.inputs = self.inputs.moments(rows, weighed(), buffer);
         for (index, column) in self.columns.iter().enumerate() {
-            let cells: Vec<f64> = (0..rows.len()).map(|row| rows.row(row)[column.cell]).filter(|cell| !cell.is_nan()).collect();
-            sums.missing[index] = (rows.len() - cells.len()) as f64;
-            sums.columns[index] = moments(&cells, column);
+            let cells = weighed().map(|(row, weight)| (rows.row(row)[column.cell], weight)).filter(|(cell, _)| !cell.is_nan());
+            let moments = Moments::of(cells.clone());
+            sums.missing[index] = (sums.events - moments.count).max(0.0);
+            let is_text = matches!(column.likelihood, Likelihood::Softmax { .. });
+            sums.columns[index] = if is_text { Moments { count: moments.count, ..Moments::default() } } else { moments };
             if let Kind::Category { capacity } = self.schema.columns()[column.cell].kind {
                 let texts = &mut sums.texts[column.rank];
                 let known = &known.texts[column.rank];
-                for text in cells.iter().filter_map(|cell| rows.text(*cell)) {
+                for (text, weight) in cells.filter_map(|(cell, weight)| Some((rows.text(cell)?, weight))) {
                     let room = known.len() + texts.len() < capacity;
                     if room || known.contains_key(text) || texts.contains_key(text) {
-                        *texts.entry(text.to_owned()).or_default() += 1.0;
+                        *texts.entry(text.to_owned()).or_default() += weight;
                     }
                 }
             }
         }
         sums
     }
-}
-
-/// Moments of a column's cells; of a category only how many there are.
-fn moments(cells: &[f64], column: &Column) -> Moments {
-    let count = cells.len() as f64;
-    if cells.is_empty() || matches!(column.likelihood, Likelihood::Softmax { .. }) {
-        return Moments { count, ..Moments::default() };
-    }
-    let mean = cells.iter().sum::<f64>() / count;
-    Moments { count, mean, scatter: cells.iter().map(|x| (x - mean) * (x - mean)).sum() }
 }

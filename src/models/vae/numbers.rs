@@ -86,14 +86,15 @@ impl<T: Real> Numbers<T> {
         );
     }
 
-    /// How often each number was there, and the sum of its `(x − f)²`, from its slopes.
-    pub fn residuals(&self, width: usize, slopes: &[T]) -> Vec<[f64; 2]> {
+    /// How often each number was there, and the sum of its `(x − f)²`, from its slopes; an event counts as `believed` says.
+    pub fn residuals(&self, width: usize, slopes: &[T], believed: &[f64]) -> Vec<[f64; 2]> {
         let one = |(number, column): (usize, &usize)| {
             let panels = 0..panels(self.events);
             let there = panels.clone().flat_map(|panel| row(&self.there, panel * self.outputs.len() + number));
             let slopes = panels.flat_map(|panel| row(slopes, panel * width + column));
-            let square: f64 = slopes.map(|slope| slope.wide() * slope.wide()).sum();
-            [there.map(|there| there.wide()).sum(), square / self.precision[number].wide().powi(2)]
+            let count = there.zip(believed).map(|(there, weight)| weight * there.wide()).sum();
+            let square: f64 = slopes.zip(believed).map(|(slope, weight)| weight * slope.wide() * slope.wide()).sum();
+            [count, square / self.precision[number].wide().powi(2)]
         };
         self.outputs.iter().enumerate().map(one).collect()
     }

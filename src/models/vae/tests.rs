@@ -72,10 +72,11 @@ fn gradients_are_what_differences_say() {
     let variance = weights(&posterior.normal.variance, &vae.decoder);
     let mut workspace = Workspace::<f64>::new(&vae.encoder, &vae.decoder);
     let numbers = super::numbers::Numbers::of(&vae, &posterior, rows);
+    let believed: Vec<f64> = (0..rows.len()).map(|event| 1.0 / (1 + event % 4) as f64).collect();
     let mut look = |encoder: &[f64], mean: &[f64]| {
         let (encoder, mean) = (weights(encoder, &vae.encoder), weights(mean, &vae.decoder));
         let at = Weights { encoder: &encoder, mean: &mean, variance: Some(&variance) };
-        let bound = vae.look(&posterior, &at, (rows, &numbers), noise, true, &mut workspace).bound;
+        let bound = vae.look(&posterior, &at, (rows, &numbers, &believed), noise, true, &mut workspace).bound;
         (bound, workspace.encoder_gradient.flat(), workspace.gradient.flat())
     };
     let (encoder, mean) = (posterior.encoding.clone(), posterior.normal.mean.clone());

@@ -64,9 +64,14 @@ impl Deliveries {
     }
 }
 
+/// Something that may hang.
+type Call = Box<dyn FnOnce() + Send>;
+
 /// The producer.
 pub(super) struct Outlet {
     producer: ThreadedProducer<Deliveries>,
+    /// To the thread that sends offsets, which ends with this.
+    offsets: mpsc::Sender<Call>,
     transactional_id: String,
     transaction_timeout: Duration,
     /// How long a call is repeated before its outcome counts as unknown.
@@ -79,8 +84,14 @@ impl Outlet {
         let deliveries = Deliveries { complaints: Arc::clone(&complaints), failed: Mutex::default() };
         let producer =
             settings.producer().create_with_context(deliveries).map_err(|error| fault::unmade("the Kafka producer", &error))?;
+        let (offsets, calls) = mpsc::channel::<Call>();
+        thread::Builder::new()
+            .name("kafka-offsets".into())
+            .spawn(move || calls.into_iter().for_each(|call| call()))
+            .map_err(|error| StreamError::Restore(format!("no thread to send offsets: {error}")))?;
         let outlet = Self {
             producer,
+            offsets,
             transactional_id: settings.transactional_id(),
             transaction_timeout: settings.transaction_timeout,
             limit: settings.transaction_timeout + Duration::from_secs(5),
@@ -154,15 +165,12 @@ impl Outlet {
         deadline: Instant,
     ) -> Result<(), StreamError> {
         let what = "offsets can't be sent";
-        let (outlet, (told, heard)) = (Arc::clone(self), mpsc::channel());
+        let (outlet, (told, heard)) = (Arc::clone(self), mpsc::sync_channel(1));
         let send = move || {
             let sent = outlet.repeat(what, deadline, |left| outlet.producer.send_offsets_to_transaction(&offsets, &group, left));
             told.send(sent).ok(); // nobody listens any more if it has hung
         };
-        thread::Builder::new()
-            .name("kafka-offsets".into())
-            .spawn(send)
-            .map_err(|error| StreamError::Restore(format!("{what}: no thread for it: {error}")))?;
+        self.offsets.send(Box::new(send)).ok(); // without the thread nothing will be heard
         let limit = self.transaction_timeout + OVERDUE;
         heard.recv_timeout(limit).unwrap_or_else(|_| {
             Err(StreamError::Restore(format!(
