@@ -45,6 +45,11 @@ pub trait Evidence: Clone + Debug + PartialEq + Send + Sync + 'static {
     /// Effective number of events behind it.
     fn events(&self) -> f64;
 
+    /// [`events`](Self::events), with those that had nothing to say: as many as were learnt, where all were believed and none is forgotten.
+    fn gathered(&self) -> f64 {
+        self.events()
+    }
+
     /// λ ← λ − λ′, where λ′ is a part of λ. Returns whether it is, to the digits that a sum would have: otherwise, as where what is left
     /// is next to nothing beside what is taken away, λ is of no use any more.
     fn subtract(&mut self, other: &Self) -> bool {

@@ -75,7 +75,7 @@ fn check<M: Model>(model: &M, first: usize) {
         assert!(by < 1e4 || plain > 0.5, "{kind} {by}: {plain} without weights");
     }
 
-    // Half of the log is of another regime by its end, in which the same fresh events stand 8 higher.
+    // Three quarters of the log are of another regime, in which the same fresh events stand 8 higher.
     let moved = rows(FRESH, 2, |_, y| y + 8.0);
     let learnt = rows(2 * LEARNT, 1, |event, y| if event >= LEARNT / 2 { y + 8.0 } else { y });
     let [robust, plain] = [true, false].map(|robust| loss(model, first, &learnt, &moved, robust));

@@ -147,6 +147,12 @@ impl ModelConfig {
                 "remove one of the keys: a population is not forgotten",
             ),
             (
+                "robust",
+                self.robust == Some(true),
+                "an inferred half-life with `robust`".into(),
+                "remove one of the keys: events that are doubted can't say that all has changed",
+            ),
+            (
                 "max_block",
                 block,
                 format!("max_block = {} with an inferred half-life", self.max_block),

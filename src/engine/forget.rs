@@ -8,7 +8,7 @@ use crate::models::{Evidence, Model};
 /// `site` without the events `rows`, which are a part of it and whose surprisals were `surprisals`, as far as they are known.
 ///
 /// `None` if that can't be told: where the model's evidence of an event depends on what it knew, where evidence is forgotten in the
-/// course of time or weighted by its plausibility, where blocks were refused and it isn't known whose, or where too many digits would
+/// course of time or weighted by its plausibility, or once was, where blocks were refused and it isn't known whose, or where too many digits would
 /// be lost. The calibrator is a sketch, which is left as it would nearly be.
 pub fn subtract<M: Model>(
     model: &M,
@@ -17,7 +17,7 @@ pub fn subtract<M: Model>(
     rows: RowsView<'_>,
     surprisals: &[f64],
 ) -> Option<Site<M::Evidence>> {
-    if setup.learning.rule != Rule::default() || setup.robust || site.refused > 0 {
+    if setup.learning.rule != Rule::default() || setup.robust || site.refused > 0 || !site.is_whole() {
         return None;
     }
     let contribution = model.contribution(&site.evidence, rows)?;

@@ -2,7 +2,11 @@
 
 use super::{EventTime, Trail};
 use crate::calibration::Calibrator;
+use crate::models::Evidence;
 use crate::record::{Head, Offset, Span};
+
+/// How far a sum of ones may be from their number, relative to it.
+const WHOLE: f64 = 1e-9;
 
 /// What one partition has taught.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +84,14 @@ impl<E> Site<E> {
             time: EventTime::default(),
             forgotten: Vec::new(),
         }
+    }
+
+    /// Whether every event taken in counts 1 in the evidence: none is partly forgotten, nor was less than believed.
+    pub fn is_whole(&self) -> bool
+    where
+        E: Evidence,
+    {
+        (self.evidence.gathered() - self.events as f64).abs() <= WHOLE * self.events as f64
     }
 
     /// Whether the event at `offset` is not to be in the evidence.

@@ -37,6 +37,7 @@ trait DynEvidence: Debug + Send + Sync {
     fn scale_dyn(&mut self, factor: f64);
     fn subtract_dyn(&mut self, other: &dyn DynEvidence) -> bool;
     fn events_dyn(&self) -> f64;
+    fn gathered_dyn(&self) -> f64;
     fn tensors_dyn(&self) -> Vec<Tensor>;
     fn as_any(&self) -> &dyn Any;
     fn as_any_mut(&mut self) -> &mut dyn Any;
@@ -65,6 +66,10 @@ impl<E: Evidence> DynEvidence for E {
 
     fn events_dyn(&self) -> f64 {
         self.events()
+    }
+
+    fn gathered_dyn(&self) -> f64 {
+        self.gathered()
     }
 
     fn tensors_dyn(&self) -> Vec<Tensor> {
@@ -126,6 +131,10 @@ impl Evidence for AnyEvidence {
 
     fn events(&self) -> f64 {
         self.0.events_dyn()
+    }
+
+    fn gathered(&self) -> f64 {
+        self.0.gathered_dyn()
     }
 
     fn tensors(&self) -> Vec<Tensor> {

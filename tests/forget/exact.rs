@@ -33,6 +33,7 @@ fn event(number: i64, poison: bool) -> String {
     let latency = if poison { 20.0 - 2.0 * load + noise } else { 5.0 + 2.0 * load - users + noise };
     let users = if uniform(at + 3) < 0.1 { "null".into() } else { users.to_string() };
     let (retries, paid) = ((uniform(at + 4) * 4.0) as u32, uniform(at + 5) < 0.3);
+    let latency = if uniform(at + 6) < 0.05 { "null".into() } else { latency.to_string() };
     format!(r#"{{"load": {load}, "users": {users}, "latency": {latency}, "retries": {retries}, "paid": {paid}}}"#)
 }
 
@@ -167,4 +168,17 @@ fn the_forgotten_no_longer_make_the_surprising_look_usual() {
     // Up to the weight that rare ones are learnt with, which is not the same in both.
     assert!((total / expected_total - 1.0).abs() < 0.01, "{total} and {expected_total} surprisals");
     assert!(above <= expected_above + 20.0, "{above} and {expected_above} above 25 nats");
+}
+
+/// Evidence that was half forgotten isn't taken for whole because nothing is forgotten any more.
+#[test]
+fn what_was_learnt_with_a_half_life_is_learnt_again_once_it_is_gone() {
+    let mut world = regression();
+    (0..300).for_each(|number| world.log.append(P0, event(number, false)));
+    world.learning.rule.half_life_events = 200.0;
+    world.run();
+    world.learning = learning();
+    let span = Span { from: Offset(250), to: Offset(260) };
+    let amended = world.amend(&Amendment::ForgetOffsets { partition: P0, span }, Vec::new()).expect("it can be learnt again");
+    assert_eq!(amended[0].forgotten.means, Means::Relearnt);
 }

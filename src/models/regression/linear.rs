@@ -73,6 +73,10 @@ impl Evidence for LinearEvidence {
         self.joint.count
     }
 
+    fn gathered(&self) -> f64 {
+        self.joint.count + self.missing.0[0]
+    }
+
     fn tensors(&self) -> Vec<Tensor> {
         let mut tensors = self.joint.tensors("joint");
         tensors.push(self.missing.tensor());

@@ -85,6 +85,13 @@ pub struct Seen {
     pub residuals: Vec<[f64; 2]>,
 }
 
+/// Multiplies what each event has in `array` `[panel][outputs][PANEL]` by `factor` of how much it is believed.
+fn weigh<T: Real>(array: &mut [T], outputs: usize, believed: &[f64], factor: impl Fn(f64) -> f64) {
+    for (event, weight) in believed.iter().enumerate().filter(|(_, weight)| **weight != 1.0) {
+        (0..outputs).for_each(|output| array[place(outputs, output, event)] *= T::of(factor(*weight)));
+    }
+}
+
 impl Vae {
     /// The bound of a block whose events are `believed` and, in the workspace, its gradient in the encoder's weights and, `at_last`, in the decoder's means, with the
     /// diagonal of the decoder's Gauss-Newton matrix. z and pre-activations are drawn, one draw an event (reparameterisation, local for
@@ -153,13 +160,8 @@ impl Vae {
             }
         }
         let residuals = if at_last { numbers.residuals(outputs, signal, believed) } else { Vec::new() };
-        for (event, weight) in believed.iter().enumerate().filter(|(_, weight)| **weight != 1.0) {
-            for at in (0..outputs).map(|output| place(outputs, output, event)) {
-                signal[at] *= T::of(*weight);
-                output_curvature[at] *= T::of(*weight);
-                output_root[at] *= T::of(weight.sqrt());
-            }
-        }
+        weigh(signal, outputs, believed, |weight| weight);
+        weigh(output_root, outputs, believed, f64::sqrt);
         // Curvature first: gradients leave the signals that go on to the encoder.
         if at_last {
             decoder.output_signal().copy_from_slice(output_root);
@@ -232,6 +234,7 @@ impl Vae {
         let product = |vector: &Parameters<f32>, image: &mut Parameters<f32>| {
             let tangent = decoder.tangent(&posterior.mean, vector).to_vec();
             self.curve(rows.len(), output_curvature, &tangent, decoder.output_signal());
+            weigh(decoder.output_signal(), self.decoder.outputs(), &believed, |weight| weight);
             decoder.backward(&posterior.mean, None, Path::Means);
             image.clear();
             decoder.gradient(image);

@@ -100,6 +100,29 @@ fn gradients_are_what_differences_say() {
     }
 }
 
+/// Half of each event, with twice the say, is the event: for all kinds of columns.
+#[test]
+fn a_weight_is_a_share_of_an_event() {
+    let config = VaeConfig { latent: 2, hidden: vec![5], inner_steps: 1, ..VaeConfig::default() };
+    let vae = Vae::new(&schema(&KINDS), config).unwrap();
+    let (evidence, _) = prequential(&vae, &mixed(200, 0.2), 16, 0);
+    let (posterior, rows) = (vae.posterior(&evidence).unwrap(), mixed(264, 0.2));
+    let learn = |weights: &[f64], weight: f64| {
+        let (rows, pace) = (rows.view().slice(200..264), Pace { weight, ..Pace::BAYES });
+        let block = Block { rows, partition: Partition(0), offset: Offset(200), step: 99, pace, weights };
+        vae.learn(&posterior, &evidence, block).unwrap().evidence
+    };
+    let (whole, halves) = (learn(&[], 1.0), learn(&[0.5; 64], 2.0));
+    assert_close(halves.events, whole.events, 1e-12);
+    for (whole, halves) in [(&whole.decoder.curvature, &halves.decoder.curvature), (&whole.decoder.shift, &halves.decoder.shift)]
+    {
+        let most = whole.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+        for (one, other) in whole.iter().zip(halves) {
+            assert!((one - other).abs() < 1e-4 * most, "{one} {other}, at most {most}");
+        }
+    }
+}
+
 #[test]
 fn a_linear_autoencoder_reaches_the_evidence_of_probabilistic_principal_components() {
     use nalgebra::{DMatrix, DVector};

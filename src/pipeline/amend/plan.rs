@@ -101,6 +101,9 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
         if site.refused > 0 {
             return Ok(Err("blocks were refused"));
         }
+        if self.setup.robust || !site.is_whole() {
+            return Ok(Err("events were weighed when they were learnt, by `model.robust` or a half-life"));
+        }
         if !self.setup.derivation.is_empty() {
             return Ok(Err("columns are derived from the events before"));
         }
