@@ -9,7 +9,7 @@ pub const GROWTH: f64 = 0.05;
 /// Lag that passes, in seconds of events.
 pub const LAG: f64 = 2.0;
 
-/// Threads that come and go: each commit's offsets are sent by one of its own.
+/// Threads that come and go.
 pub const PASSING_THREADS: u64 = 1;
 
 /// How a life ends.
