@@ -54,19 +54,19 @@ pub fn mean_parameters_go_round<F: ExponentialFamily>(member: &F, scale: &F::Par
     assert_same(&back.to_mean(), &mean, scale, ROUND);
 }
 
-/// `m = ∇A(η)`, by central differences of fourth order with steps of a hundredth of `scale`, which is how far each natural parameter
-/// may be moved without A changing its character.
+/// `m = ∇A(η)`, by central differences of fourth order with steps of half a hundredth of `scale`, which is how far each natural
+/// parameter may be moved without A changing its character.
 #[track_caller]
 pub fn mean_is_the_gradient<F: ExponentialFamily>(member: &F, scale: &F::Parameters) {
     let (natural, mean) = (member.to_natural(), flat(&member.to_mean()));
     for (i, scale) in flat(scale).into_iter().enumerate() {
         let at = |steps: f64| {
             let mut moved = natural.clone();
-            *moved.slices_mut().into_iter().flatten().nth(i).expect("a number") += steps * 0.01 * scale;
+            *moved.slices_mut().into_iter().flatten().nth(i).expect("a number") += steps * 0.005 * scale;
             F::from_natural(moved).expect("natural parameters near those of a member").log_normaliser()
         };
         let (near, far) = (at(1.0) - at(-1.0), at(2.0) - at(-2.0));
-        let slope = (8.0 * near - far) / (0.12 * scale);
+        let slope = (8.0 * near - far) / (0.06 * scale);
         // In units of the step: the differences' own error, and rounding of A and of the terms that it is the difference of.
         let error = 1e-6 * (slope * scale).abs() + 1e-6 + 1e-12 * at(0.0).abs();
         assert!(((slope - mean[i]) * scale).abs() <= error, "number {i}: the slope is {slope}, the mean {}", mean[i]);
