@@ -100,9 +100,9 @@ struct Place<M: Model> {
     next: Offset,
     /// Records before this one have committed scores: they are learnt, but not scored again.
     scored_to: Offset,
-    /// Events scored and not yet learnt, with their surprisals.
+    /// Events scored and not yet learnt, with the surprisals of those that were judged.
     pending: Rows,
-    surprisals: Vec<f64>,
+    surprisals: Vec<Option<f64>>,
     /// Times of the pending events that have one, in milliseconds since 1970.
     times: Vec<i64>,
     /// Where the first pending event stands.
@@ -136,7 +136,7 @@ pub struct Engine<M: Model> {
     /// Learning steps behind the belief: those of all sites together.
     step: u64,
     /// How the latest step went, and how many events it learnt.
-    progress: (Progress, usize),
+    progress: (Progress, f64),
 }
 
 /// Why the engine can't take what it was given. Nothing has changed.
@@ -217,7 +217,7 @@ impl<M: Model> Engine<M> {
             belief,
             stale: false,
             step: 0,
-            progress: (Progress::default(), 0),
+            progress: (Progress::default(), 0.0),
         })
     }
 
@@ -231,8 +231,8 @@ impl<M: Model> Engine<M> {
         &self.belief.posterior
     }
 
-    /// How the latest step went, and how many events it learnt.
-    pub fn progress(&self) -> (Progress, usize) {
+    /// How the latest step went, and how many events it learnt, each as far as it was believed.
+    pub fn progress(&self) -> (Progress, f64) {
         self.progress
     }
 
@@ -454,6 +454,7 @@ impl<M: Model> Engine<M> {
             self.model.score(&self.belief.posterior, rows, &mut surprisals);
             // Where a model can't tell, nothing is more surprising.
             let told = |number: f64| if number.is_nan() { f64::INFINITY } else { number };
+            let judged: Vec<bool> = (0..rows.len()).map(|row| self.model.judges(rows.row(row))).collect();
             let predictions = self.model.predict(&self.belief.posterior, rows);
             let extremities = self.model.extremity(&self.belief.posterior, rows);
             scores.extend(surprisals.iter().enumerate().map(|(row, &surprisal)| {
@@ -461,11 +462,14 @@ impl<M: Model> Engine<M> {
                 let extremity = extremities.as_ref().map_or(nats, |extremities| extremities[row]);
                 let head = &run.heads[start + row];
                 // Nobody is told of what is to be forgotten.
-                let (judged, changes) = match forgotten {
+                let (verdict, changes) = match forgotten {
                     true => Default::default(),
-                    false => place.trail.follow(&self.setup, head, rows.row(row), surprisal, extremity, share),
+                    false => {
+                        let surprisal = judged[row].then_some(surprisal);
+                        place.trail.follow(&self.setup, head, rows.row(row), surprisal, extremity, share)
+                    }
                 };
-                let Verdict { severity, alert, rarity } = judged;
+                let Verdict { severity, alert, rarity } = verdict;
                 // No account is given again.
                 let explained = match self.setup.explain {
                     Explain::Never => false,
@@ -476,7 +480,7 @@ impl<M: Model> Engine<M> {
                 Score {
                     surprisal: told(nats),
                     surprisal_sd: told(sd),
-                    tail_probability: self.belief.tail.probability(told(nats)),
+                    tail_probability: if judged[row] { self.belief.tail.probability(told(nats)) } else { 1.0 },
                     alert,
                     severity,
                     rarity: if alert { rarity } else { 0.0 },
@@ -495,7 +499,7 @@ impl<M: Model> Engine<M> {
             if place.surprisals.is_empty() {
                 place.pending_from = run.heads[start].offset;
             }
-            place.surprisals.extend(surprisals.iter().map(|surprisal| surprisal.nats));
+            place.surprisals.extend(surprisals.iter().zip(&judged).map(|(surprisal, judged)| judged.then_some(surprisal.nats)));
             place.times.extend(run.heads[start..end].iter().filter_map(|head: &Head| head.timestamp_ms));
             if !whole {
                 place.pending.extend(rows, &self.categories);
@@ -529,13 +533,28 @@ impl<M: Model> Engine<M> {
         let (time, elapsed_ms) = place.site.time.after(&place.times);
         let pace = self.setup.learning.rule.pace(place.site.events, rows.len(), elapsed_ms);
         let doubted = || plausibility::weights(&self.belief.tail, &place.surprisals);
-        let weights = if self.setup.robust { doubted() } else { Vec::new() };
-        let block = Block { rows, partition, offset: place.pending_from, step: place.site.step, pace, weights: &weights };
-        let learnt = self.model.learn(&self.belief.posterior, &place.site.evidence, block).and_then(|learnt| {
-            let Learnt { mut evidence, progress } = learnt;
+        let mut weights = if self.setup.robust { doubted() } else { Vec::new() };
+        let mut believed = Rows::new(self.width);
+        let doubts = self.model.shuns_doubted() && weights.contains(&0.0);
+        if doubts {
+            let whole = |row: &usize| weights[*row] > 0.0;
+            (0..rows.len()).filter(whole).for_each(|row| believed.extend(rows.slice(row..row + 1), &self.categories));
+            weights.retain(|weight| *weight > 0.0);
+        }
+        let heard = if doubts { believed.view() } else { rows };
+        let block = Block { rows: heard, partition, offset: place.pending_from, step: place.site.step, pace, weights: &weights };
+        let learnt = match heard.is_empty() {
+            true => {
+                let mut evidence = place.site.evidence.clone();
+                evidence.scale(pace.retention);
+                Ok(Learnt { evidence, progress: Progress::default() })
+            }
+            false => self.model.learn(&self.belief.posterior, &place.site.evidence, block),
+        };
+        let learnt = learnt.and_then(|Learnt { mut evidence, progress }| {
             self.model.reorganise(&rest.whole, &mut evidence);
             let mut calibrator = place.site.calibrator.clone();
-            let finite: Vec<f64> = place.surprisals.iter().copied().filter(|surprisal| surprisal.is_finite()).collect();
+            let finite: Vec<f64> = place.surprisals.iter().copied().flatten().filter(|surprisal| surprisal.is_finite()).collect();
             calibrator.learn(pace.retention, &finite);
             let mut own = rest.own.clone();
             own.add(&evidence);
@@ -556,7 +575,7 @@ impl<M: Model> Engine<M> {
                 site.calibrator = calibrator;
                 self.belief = belief;
                 refused.clipped += u64::from(progress.clipped);
-                self.progress = (progress, rows.len());
+                self.progress = (progress, if weights.is_empty() { heard.len() as f64 } else { weights.iter().sum() });
             }
             Err(cause) => {
                 site.refused += rows.len() as u64;

@@ -98,7 +98,7 @@ pub struct Block<'a> {
     pub step: u64,
     /// What is kept of the site, and how much the block counts.
     pub pace: Pace,
-    /// How much of each event is believed, in (0, 1]: one a row, or none where all are believed. A model that doesn't weigh events
+    /// How much of each event is believed, in [0, 1]: one a row, or none where all are believed. A model that doesn't weigh events
     /// believes all.
     pub weights: &'a [f64],
 }
@@ -122,7 +122,7 @@ pub struct Learnt<E> {
 /// How a step went, as far as the model can tell at no great cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Progress {
-    /// `E_q ln p(block | θ)` before it was learnt, in nats.
+    /// `E_q ln p(block | θ)` before it was learnt, in nats: of each event as far as it is believed.
     pub expected_log_likelihood: Option<f64>,
     /// Length of the step in the posterior's own metric, `√(Δμᵀ Λ Δμ)`.
     pub step_norm: Option<f64>,
@@ -201,6 +201,13 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
         false
     }
 
+    /// Whether the model judges an event with these cells. One that predicts judges none whose target is missing: its surprisal is 0, and
+    /// says nothing.
+    fn judges(&self, row: &[f64]) -> bool {
+        let _ = row;
+        true
+    }
+
     /// Appends each row's surprisal: a number, infinite where the posterior holds an event to be impossible, or NaN
     /// where it can't tell. Its bits depend on the row and the posterior and not on the rows beside it: how a stream falls into
     /// transactions must leave no trace.
@@ -231,6 +238,11 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
     fn explain(&self, posterior: &Self::Posterior, row: RowsView<'_>) -> Option<Explanation> {
         let _ = (posterior, row);
         None
+    }
+
+    /// Whether a model that weighs events wants none of those that are not believed at all: blocks come without them.
+    fn shuns_doubted(&self) -> bool {
+        false
     }
 
     /// The site after a block: `retention · site + weight · ∇_m E_q[ln p(block | θ)]`, one natural-gradient step.

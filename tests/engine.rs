@@ -4,10 +4,14 @@ mod support;
 
 use proptest::prelude::*;
 use support::tracer::{Trace, Tracer};
+use surprisal::calibration::{Alerts, Budget};
 use surprisal::drift::{Change, Series, Watch};
 use surprisal::engine::{Engine, EngineError, Learning, Setup, block_len};
-use surprisal::features::Rows;
+use surprisal::features::{Column, Kind, Rows, Schema, Task};
 use surprisal::inference::rule::Rule;
+use surprisal::models::mixture::{Mixture, MixtureConfig};
+use surprisal::models::regression::{LinearRegression, RegressionConfig};
+use surprisal::noise::Noise;
 use surprisal::record::{Head, Offset, Partition, Run};
 
 const P0: Partition = Partition(0);
@@ -231,4 +235,74 @@ fn sites_of_all_partitions_add_up_wherever_they_are_learnt() {
     assert_eq!(left.posterior(), single.posterior());
     left.release(p1);
     assert_eq!(left.evidence(), single.evidence());
+}
+
+fn numbers(names: &[&str]) -> Schema {
+    let column = |name: &&str| Column { name: (*name).into(), path: vec![(*name).into()], kind: Kind::Number };
+    Schema::new(names.iter().map(column).collect())
+}
+
+#[test]
+fn a_budget_is_of_all_partitions_together() {
+    const DAYS: i64 = 150;
+    const EVENTS: i64 = 288;
+    let schema = numbers(&["x"]);
+    let model = Mixture::new(&schema, MixtureConfig { components: 1, ..MixtureConfig::default() }).unwrap();
+    let alerts = Alerts { budget: Budget::PerDay(1.0), ..Alerts::default() };
+    let mut engine = Engine::new(model, &schema, Setup { alerts, ..Setup::default() }).unwrap();
+    let partitions = [Partition(0), Partition(1), Partition(2)];
+    for partition in partitions {
+        engine.assign(partition, None, None, Offset(0)).unwrap();
+    }
+    let noise = Noise::new(1);
+    let mut told = [0; 3];
+    for day in 0..DAYS {
+        let of = |partition: Partition| {
+            let offsets = day * EVENTS..(day + 1) * EVENTS;
+            let mut run = run(partition, offsets.clone());
+            let cell = |offset: i64| noise.normal(offset as u64, partition.0 as u32, 0);
+            run.rows = Rows::from_cells(1, offsets.map(cell).collect());
+            run.heads.iter_mut().for_each(|head| head.timestamp_ms = Some(head.offset.0 * 86_400_000 / EVENTS));
+            run
+        };
+        let ready = engine.step(partitions.map(of).to_vec()).expect("in order");
+        ready.scores().for_each(|(partition, _, score)| told[partition.0 as usize] += usize::from(score.alert));
+        ready.advance(false);
+    }
+    println!("{told:?} alerts in {DAYS} days");
+    let share = told.iter().sum::<usize>() as f64 / DAYS as f64;
+    assert!((0.75..1.25).contains(&share), "{share} a day, where one is asked for: {told:?}");
+    assert!(told.iter().all(|told| *told > DAYS as usize / 6), "each partition has its share: {told:?}");
+}
+
+/// What a tight regression says is far below 0 nats, and the 0 of an event without a target far above it.
+#[test]
+fn an_event_that_is_not_judged_is_no_news() {
+    let schema = numbers(&["x", "y"]);
+    let model = LinearRegression::new(&schema, &Task { target: 1, inputs: vec![0] }, RegressionConfig::default()).unwrap();
+    let watch = Watch { series: vec![Series { name: "surprisal".into(), cell: None }], ..Watch::default() };
+    let alerts = Alerts { budget: Budget::Rate(0.001), ..Alerts::default() };
+    let mut engine = Engine::new(model, &schema, Setup { alerts, watch, ..Setup::default() }).unwrap();
+    engine.assign(P0, None, None, Offset(0)).unwrap();
+    let noise = Noise::new(2);
+    let row = |offset: i64| {
+        let [x, e] = [0, 1].map(|at| noise.normal(offset as u64, 0, at));
+        [x, if (3_000..3_040).contains(&offset) { f64::NAN } else { 2.0 * x + 0.001 * e }]
+    };
+    let mut run = Run::new(P0, Offset(0), 2);
+    run.rows = Rows::from_cells(2, (0..4_000).flat_map(row).collect());
+    run.heads = (0..4_000).map(|offset| Head { offset: Offset(offset), timestamp_ms: None, key: None }).collect();
+    run.next = Offset(4_000);
+    let ready = engine.step(vec![run]).expect("in order");
+    let scores: Vec<_> = ready.scores().map(|(_, _, score)| score.clone()).collect();
+    ready.advance(false);
+    let usual = scores[2_000..3_000].iter().map(|score| score.surprisal).sum::<f64>() / 1e3;
+    assert!(usual < -4.0, "{usual}");
+    for score in &scores[3_000..3_040] {
+        assert_eq!((score.surprisal, score.surprisal_sd, score.tail_probability, score.alert), (0.0, 0.0, 1.0, false));
+    }
+    assert!(scores[1_000..].iter().all(|score| score.changes.is_empty()), "a gap is no other regime");
+    // Nor is 0 part of what the others are held against.
+    let (_, site) = engine.sites().next().expect("assigned");
+    assert!(site.calibrator.tail().quantile(0.999).expect("experience") < -1.0);
 }

@@ -37,6 +37,12 @@ pub fn run(arguments: &BacktestArgs, model_of: ModelOf<'_>) -> Result<(), AppErr
         Some(path) => {
             let config = Config::load_offline(path)?;
             let (wide, setup) = (config.modelled(), config.setup());
+            if let (None, Budget::PerDay(alerts)) = (config.schema.timestamp(), setup.alerts.budget) {
+                tracing::warn!(
+                    "{alerts} alerts a day are asked for, but rows have no time, so nothing alerts: name a column of kind \"timestamp\", or say \
+                     `rate` under [alerts]"
+                );
+            }
             (config.schema, wide, config.model, setup)
         }
         None => {
@@ -58,7 +64,7 @@ pub fn run(arguments: &BacktestArgs, model_of: ModelOf<'_>) -> Result<(), AppErr
     }
     let create = |path| Scores::create(path, setup.explain != Explain::Never);
     let mut scores = arguments.scores.as_deref().map(create).transpose()?;
-    let mut drawn = arguments.html.as_deref().map(|path| (path, Drawn::new(&arguments.input, &schema, setup.alerts.budget)));
+    let mut drawn = arguments.html.as_deref().map(|path| (path, Drawn::new(&arguments.input, &schema, config.target.as_deref(), &setup)));
     let report = backtest(&arguments.input, &schema, label, model, setup, &mut |row| {
         if let Some((_, drawn)) = &mut drawn {
             drawn.push(&row);
@@ -110,7 +116,7 @@ pub fn backtest(
     let mut engine = Engine::new(model, schema, setup)?;
     engine.assign(Partition(0), None, None, Offset(0))?;
     let started = Instant::now();
-    let (mut rows, mut dead) = (0, 0);
+    let (mut rows, mut dead, mut alerts, mut changes) = (0, 0, 0, 0);
     let (mut surprisals, mut labels) = (Vec::new(), Vec::new());
     while let Some(labelled) = events.next_run(STEP_ROWS)? {
         rows += labelled.run.len() as u64;
@@ -125,6 +131,8 @@ pub fn backtest(
         let taken = ready.take(labelled.run)?;
         for (row, ((head, score), label)) in taken.scores().zip(&labelled.labels).enumerate() {
             surprisals.push(score.surprisal);
+            alerts += u64::from(score.alert);
+            changes += score.changes.len() as u64;
             scored(ScoredRow { head, cells: taken.run().events().slice(row..row + 1), label: *label, score })?;
         }
         labels.extend(labelled.labels);
@@ -145,7 +153,7 @@ pub fn backtest(
     for column in engine.model().columns(&engine.evidence()).iter().filter(|column| column.observed == 0.0) {
         tracing::warn!(column = column.name, "the column was missing in every row that was learnt: is its path right?");
     }
-    Ok(Report::new(rows, dead, started.elapsed().as_secs_f64(), &surprisals, &labels))
+    Ok(Report::new(rows, dead, started.elapsed().as_secs_f64(), &surprisals, &labels).told(alerts, changes))
 }
 
 /// A CSV file of scores.

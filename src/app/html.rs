@@ -112,6 +112,8 @@ pub struct Series {
     budget: Budget,
     figures: Vec<Figure>,
     columns: Vec<Column>,
+    /// What predictions are of.
+    predicted: Option<ColumnId>,
     observations: Vec<Observation>,
     turns: Vec<Turn>,
     top: events::Top,
@@ -129,6 +131,7 @@ impl Series {
             budget,
             figures: Vec::new(),
             columns: Vec::new(),
+            predicted: None,
             observations: Vec::new(),
             turns: Vec::new(),
             top: events::Top::default(),
@@ -147,10 +150,15 @@ impl Series {
         }
     }
 
-    /// Adds a number that is drawn along the events. The first is what predictions are of.
+    /// Adds a number that is drawn along the events.
     pub fn column(&mut self, name: impl Into<String>) -> ColumnId {
         self.columns.push(Column { name: name.into(), values: Vec::new() });
         ColumnId(self.columns.len() - 1)
+    }
+
+    /// Predictions are of this column.
+    pub fn predicts(&mut self, column: ColumnId) {
+        self.predicted = Some(column);
     }
 
     /// The number of the event that is pushed next. Without it the number is missing, as with NaN.
@@ -167,7 +175,7 @@ impl Series {
         self.columns.iter_mut().for_each(|column| column.values.resize(self.observations.len(), f64::NAN));
     }
 
-    /// The number of that name, or `surprisal`, entered another regime in `row`.
+    /// A series entered another regime in `row`: the column of that name, or one that is not drawn.
     pub fn turn(&mut self, series: impl Into<String>, row: i64, time_ms: Option<i64>) {
         self.turns.push(Turn { series: series.into(), row, time_ms });
     }

@@ -25,6 +25,10 @@ pub struct Report {
     pub average_precision: Option<f64>,
     /// Mean surprisal of the scored, in nats; none if nothing was scored.
     pub mean_surprisal: Option<f64>,
+    /// Events that people would have been told of, where that was counted.
+    pub alerts: Option<u64>,
+    /// Times that a series which is watched entered another regime, where that was counted.
+    pub regime_changes: Option<u64>,
     /// Records a second, over `seconds`.
     pub events_per_second: f64,
     /// Time from the first record to the last score.
@@ -47,10 +51,17 @@ impl Report {
             roc_auc: ranking.map(|ranking| ranking.roc_auc),
             average_precision: ranking.map(|ranking| ranking.average_precision),
             mean_surprisal: mean.is_finite().then_some(mean),
+            alerts: None,
+            regime_changes: None,
             events_per_second: events as f64 / seconds.max(1e-9),
             seconds,
             ranking,
         }
+    }
+
+    /// The same, with what people would have been told of.
+    pub fn told(self, alerts: u64, regime_changes: u64) -> Self {
+        Self { alerts: Some(alerts), regime_changes: Some(regime_changes), ..self }
     }
 
     /// Labelled anomalies among the scored; none without labels.
@@ -67,6 +78,12 @@ impl Report {
         line("throughput", format!("{:.0} events/s over {:.2} s", self.events_per_second, self.seconds))?;
         if let Some(mean) = self.mean_surprisal {
             line("mean surprisal", format!("{mean:.3} nats"))?;
+        }
+        if let Some(alerts) = self.alerts {
+            line("alerts", alerts.to_string())?;
+        }
+        if let Some(changes) = self.regime_changes.filter(|changes| *changes > 0) {
+            line("regime changes", changes.to_string())?;
         }
         if let Some(Ranking { roc_auc, average_precision, anomalies, found }) = self.ranking {
             line("anomalies found", format!("{found} of {anomalies} among the {anomalies} most surprising events"))?;

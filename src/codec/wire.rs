@@ -122,8 +122,8 @@ pub enum WireError {
     },
     /// Evidence gathered under another configuration.
     #[error(
-        "snapshot of `{model_id}` was gathered under other columns or another covariance (fingerprint {found:016x}, the configuration's is \
-         {expected:016x})"
+        "snapshot of `{model_id}` was gathered under another configuration of the model: other columns, target, sizes or covariance, or \
+         a half-life inferred where it was not (fingerprint {found:016x}, the configuration's is {expected:016x})"
     )]
     Fingerprint {
         /// The model.

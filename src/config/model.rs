@@ -12,6 +12,9 @@ use crate::features::{Kind, Schema, Task};
 use crate::inference::rule::{Population, Rule};
 use crate::models::{inferred, mixture, neural_network, regression, vae};
 
+/// The shortest half-life, in events, with which events are doubted: what is remembered is then worth 144 events, and none is doubted before 100.
+const LEAST_DOUBTING: f64 = 100.0;
+
 /// `[model]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
@@ -177,6 +180,16 @@ impl ModelConfig {
         let kind = self.kind.name();
         if self.robust == Some(true) && self.kind == ModelKind::Forecast {
             return fault("robust", format!("a {kind} weighs events by itself"), "remove the key");
+        }
+        if let HalfLife::Events(events) = self.half_life_events
+            && self.robust == Some(true)
+            && events < LEAST_DOUBTING
+        {
+            return fault(
+                "robust",
+                format!("`robust` with half_life_events = {events}"),
+                "remember at least 100 events, or remove the key: with less at hand nothing is known well enough to doubt an event",
+            );
         }
         let Some(target) = &self.target else {
             if self.kind.predicts() {

@@ -40,7 +40,12 @@ impl RegimesTable {
                     return Err(fault(format!("there is no column {name:?} to watch"), help));
                 }
                 Some(kind @ (Kind::Category { .. } | Kind::Timestamp | Kind::Boolean)) => {
-                    let help = "a series that is watched has numbers or counts: remove it, or watch a rolling mean of it".into();
+                    let instead = match kind {
+                        Kind::Boolean => "watch a rolling mean of it",
+                        Kind::Timestamp => "watch a gap between events",
+                        _ => "watch \"surprisal\"",
+                    };
+                    let help = format!("a series that is watched has numbers or counts: remove it, or {instead}");
                     return Err(fault(format!("the column {name:?} is a {}", kind.name()), help));
                 }
                 None | Some(Kind::Number | Kind::Count) => series.push(Series { name, cell: found }),

@@ -254,7 +254,7 @@ fn errors_show_place_value_and_what_would_be_right() {
         let (text, message) = case.split_once("\n---\n").expect("a case has two parts");
         assert_eq!(error(text), message, "for the configuration\n{text}");
     }
-    assert_eq!(cases.len(), 83);
+    assert_eq!(cases.len(), 85);
 }
 
 #[test]

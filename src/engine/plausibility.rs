@@ -3,7 +3,7 @@
 //! An event of density p(x) is learnt with the weight `min(1, √(p(x) / p₀))`, where p₀ is the density that one event in twenty of those
 //! seen so far was below. In nats: `exp(−½ max(0, s − s₀))`, with s₀ the 95th percentile of surprisals. So what a single event adds to
 //! a statistic falls as its square root of a density does, however far out it is. A new regime is learnt once it persists: when one
-//! event in twenty is of it, s₀ is where it is.
+//! event in twenty is of it, s₀ is where it is. An event that the model doesn't judge is believed: nothing speaks against it.
 //!
 //! Sources: Basu et al. 1998 (density power weights); Duran-Martín et al. 2024 (weighted likelihoods in filters).
 
@@ -18,18 +18,19 @@ const POWER: f64 = 0.5;
 /// Events seen before any is doubted.
 const EXPERIENCE: f64 = 100.0;
 
-/// The least weight: none at all would be no event, and with much less a mean of such events would lose its digits.
-const LEAST: f64 = 1e-200;
+/// The least weight: an event of less is not believed at all, so that nothing of it, as its square, is left however far out it is.
+const LEAST: f64 = 1e-8;
 
-/// The weights of events with these `surprisals`, in nats; none where all are 1.
-pub fn weights(seen: &Tail, surprisals: &[f64]) -> Vec<f64> {
+/// The weights of events with these `surprisals`, in nats, as far as they were judged; none where all are 1.
+pub fn weights(seen: &Tail, surprisals: &[Option<f64>]) -> Vec<f64> {
     let experienced = seen.events() >= EXPERIENCE;
     // Where more than one in twenty is too rare for the sketch, the model is what is wrong.
     let Some(believed) = experienced.then(|| seen.quantile(BELIEVED)).flatten() else { return Vec::new() };
     // Where a model can't tell, nothing is less plausible.
     let told = |surprisal: f64| if surprisal.is_nan() { f64::INFINITY } else { surprisal };
-    let weight = |surprisal: &f64| (-POWER * (told(*surprisal) - believed).max(0.0)).exp().max(LEAST);
-    surprisals.iter().map(weight).collect()
+    let weight = |surprisal: f64| (-POWER * (told(surprisal) - believed).max(0.0)).exp();
+    let whole = |weight: f64| if weight < LEAST { 0.0 } else { weight };
+    surprisals.iter().map(|surprisal| surprisal.map_or(1.0, |surprisal| whole(weight(surprisal)))).collect()
 }
 
 #[cfg(test)]
@@ -47,26 +48,28 @@ mod tests {
 
     #[test]
     fn weights_are_the_root_of_the_density_beyond_the_95th_percentile() {
-        let weights = weights(&seen(20_000), &[-5.0, 0.0, 2.9, 20_f64.ln() + 1.0, 20_f64.ln() + 8.0, f64::INFINITY, f64::NAN]);
-        let expected = [1.0, 1.0, 1.0, (-0.5_f64).exp(), (-4.0_f64).exp(), LEAST, LEAST];
+        let beyond = |nats: f64| 20_f64.ln() + nats;
+        let surprisals = [-5.0, 0.0, 2.9, beyond(1.0), beyond(8.0), beyond(36.0), beyond(38.0), f64::INFINITY, f64::NAN];
+        let weights = weights(&seen(20_000), &surprisals.map(Some));
+        let expected = [1.0, 1.0, 1.0, (-0.5_f64).exp(), (-4.0_f64).exp(), (-18.0_f64).exp(), 0.0, 0.0, 0.0];
         assert_eq!(weights.len(), expected.len());
         for (weight, expected) in weights.iter().zip(expected) {
-            assert!((weight / expected - 1.0).abs() < 0.02, "{weights:?}");
+            assert!((weight - expected).abs() <= 0.02 * expected, "{weights:?}");
         }
     }
 
     #[test]
     fn nobody_is_doubted_before_much_is_seen() {
-        assert!(weights(&seen(99), &[1e9]).is_empty());
-        assert!(weights(&Tail::default(), &[1e9]).is_empty());
+        assert!(weights(&seen(99), &[Some(1e9)]).is_empty());
+        assert!(weights(&Tail::default(), &[Some(1e9)]).is_empty());
     }
 
     #[test]
     fn what_persists_is_believed() {
         let mut calibrator = Calibrator::default();
         calibrator.learn(1.0, &[1.0; 1000]);
-        assert!(weights(&calibrator.tail(), &[40.0])[0] < 1e-8);
+        assert_eq!(weights(&calibrator.tail(), &[Some(40.0), None]), [0.0, 1.0]);
         calibrator.learn(1.0, &[40.0; 200]);
-        assert!(weights(&calibrator.tail(), &[40.0]).iter().all(|weight| *weight > 0.99));
+        assert!(weights(&calibrator.tail(), &[Some(40.0)]).iter().all(|weight| *weight > 0.99));
     }
 }

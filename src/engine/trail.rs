@@ -24,23 +24,23 @@ pub struct Trail {
 
 impl Trail {
     /// Takes in the next event, of which `cells` are the columns: whether people are to be told of it, and which regimes have changed with
-    /// it. `share` is this partition's of a budget by time.
+    /// it. `share` is this partition's of a budget by time; without a `surprisal` the model doesn't judge the event.
     pub fn follow(
         &mut self,
         setup: &Setup,
         head: &Head,
         cells: &[f64],
-        surprisal: Surprisal,
+        surprisal: Option<Surprisal>,
         extremity: f64,
         share: f64,
     ) -> (Verdict, Vec<Change>) {
         let Head { offset, timestamp_ms: time_ms, .. } = *head;
-        let verdict = self.alarm.advance(&setup.alerts, Observation { extremity, sd: surprisal.sd, time_ms, share });
-        // A model that has nothing to say of an event, whose target is missing, says so by all zeros.
+        let judge = |Surprisal { sd, .. }| self.alarm.advance(&setup.alerts, Observation { extremity, sd, time_ms, share });
+        let verdict = surprisal.map(judge).unwrap_or_default();
         let nats = match surprisal {
-            Surprisal { nats: 0.0, sd: 0.0 } => f64::NAN,
-            Surprisal { nats, .. } if nats.is_nan() => f64::INFINITY,
-            Surprisal { nats, .. } => nats,
+            None => f64::NAN,
+            Some(Surprisal { nats, .. }) if nats.is_nan() => f64::INFINITY,
+            Some(Surprisal { nats, .. }) => nats,
         };
         (verdict, self.regimes.observe(&setup.watch, Origin { offset: offset.0, time_ms }, cells, nats))
     }

@@ -151,11 +151,13 @@ trait DynModel: Debug + Send + Sync {
     fn belief_dyn(&self, own: &AnyEvidence, others: &AnyEvidence) -> Result<AnyPosterior, NotFinite>;
     fn reconcile_dyn(&self, own: &AnyEvidence, others: &AnyEvidence, news: &AnyEvidence, site: &mut AnyEvidence);
     fn reconciles_dyn(&self) -> bool;
+    fn judges_dyn(&self, row: &[f64]) -> bool;
     fn score_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
     fn scales_dyn(&self, posterior: &AnyPosterior) -> Vec<(usize, f64)>;
     fn predict_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>>;
     fn extremity_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<f64>>;
     fn explain_dyn(&self, posterior: &AnyPosterior, row: RowsView<'_>) -> Option<Explanation>;
+    fn shuns_doubted_dyn(&self) -> bool;
     fn learn_dyn(&self, posterior: &AnyPosterior, site: &AnyEvidence, block: Block<'_>)
     -> Result<Learnt<AnyEvidence>, NotFinite>;
     fn contribution_dyn(&self, site: &AnyEvidence, rows: RowsView<'_>) -> Option<AnyEvidence>;
@@ -202,6 +204,10 @@ impl<M: Model> DynModel for M {
         self.reconciles()
     }
 
+    fn judges_dyn(&self, row: &[f64]) -> bool {
+        self.judges(row)
+    }
+
     fn score_dyn(&self, of: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         self.score(posterior::<M>(of), rows, surprisals);
     }
@@ -220,6 +226,10 @@ impl<M: Model> DynModel for M {
 
     fn explain_dyn(&self, of: &AnyPosterior, row: RowsView<'_>) -> Option<Explanation> {
         self.explain(posterior::<M>(of), row)
+    }
+
+    fn shuns_doubted_dyn(&self) -> bool {
+        self.shuns_doubted()
     }
 
     fn learn_dyn(&self, of: &AnyPosterior, site: &AnyEvidence, block: Block<'_>) -> Result<Learnt<AnyEvidence>, NotFinite> {
@@ -297,6 +307,10 @@ impl Model for AnyModel {
         self.0.reconciles_dyn()
     }
 
+    fn judges(&self, row: &[f64]) -> bool {
+        self.0.judges_dyn(row)
+    }
+
     fn score(&self, posterior: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         self.0.score_dyn(posterior, rows, surprisals);
     }
@@ -315,6 +329,10 @@ impl Model for AnyModel {
 
     fn explain(&self, posterior: &AnyPosterior, row: RowsView<'_>) -> Option<Explanation> {
         self.0.explain_dyn(posterior, row)
+    }
+
+    fn shuns_doubted(&self) -> bool {
+        self.0.shuns_doubted_dyn()
     }
 
     fn learn(&self, posterior: &AnyPosterior, site: &AnyEvidence, block: Block<'_>) -> Result<Learnt<AnyEvidence>, NotFinite> {

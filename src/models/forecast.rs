@@ -153,6 +153,10 @@ impl Model for Forecasts {
         Ok(evidence.clone())
     }
 
+    fn judges(&self, row: &[f64]) -> bool {
+        !row[self.target].is_nan()
+    }
+
     fn score(&self, posterior: &ForecastEvidence, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         let score = |Reading { x, time_ms, key }: Reading<'_>| match (x, posterior.series(key)) {
             (Some(x), Some(series)) => series.score(x, time_ms),

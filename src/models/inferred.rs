@@ -310,6 +310,10 @@ impl<M: Model> Model for Inferred<M> {
         self.model.reconciles()
     }
 
+    fn judges(&self, row: &[f64]) -> bool {
+        self.model.judges(row)
+    }
+
     fn score(&self, posterior: &Self::Posterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         surprisals.extend(self.scored(posterior, rows).iter().map(|members| posterior.mix(members)));
     }

@@ -130,8 +130,9 @@ impl<L: LogJoint> MeanField<L> {
     /// The site with a block in it as far as the columns and the counts go.
     fn seen(&self, site: &MeanFieldEvidence, block: &Block<'_>, taught: f64) -> MeanFieldEvidence {
         let mut news = self.nothing();
-        (news.events, news.rows) = (taught, block.rows.len() as f64);
+        news.events = taught;
         for (row, count) in (0..block.rows.len()).map(|event| (block.rows.row(event), block.believed(event))) {
+            news.rows += count;
             for (cell, column) in self.table.cells().zip(&mut news.columns).filter(|(cell, _)| !row[*cell].is_nan()) {
                 column.add(&Moments { count, mean: row[cell], scatter: 0.0 });
             }
@@ -172,12 +173,20 @@ impl<L: LogJoint> Model for MeanField<L> {
         MeanFieldPosterior::new(&self.joint, evidence, &self.scoring)
     }
 
+    fn judges(&self, row: &[f64]) -> bool {
+        self.table.is_usable(row)
+    }
+
     fn score(&self, posterior: &MeanFieldPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         let start = surprisals.len();
         surprisals.resize(start + rows.len(), Surprisal::default());
         let (events, observations) = self.table.observations(rows, |_| 1.0);
         let found = self.joint.surprisals(&self.table, posterior.draws(), &observations);
         events.into_iter().zip(found).for_each(|(event, surprisal)| surprisals[start + event] = surprisal);
+    }
+
+    fn shuns_doubted(&self) -> bool {
+        true
     }
 
     fn learn(

@@ -247,12 +247,13 @@ impl Mixture {
         let total = discrete::gather(&batch, &ones, vec![Numbers::Diagonal(numbers)]).remove(0);
         news.total = batch.units.restore(total);
         let cells = self.cells(&batch, rows);
-        let weights = vec![1.0; cells.len() / self.layout.width()];
-        news.recent = recent::Recent::new(cells, weights);
+        let remembered = cells.len() / self.layout.width();
+        news.recent = recent::Recent::new(cells, vec![1.0; remembered]);
         news.search.rows = rows.len() as i64;
         news.search.latest = Some(ComponentId { partition: birthplace.0, offset: birthplace.1 });
         if news.is_finite() {
-            Ok((news, totals.iter().sum()))
+            let believed = |event: usize| weights.get(event).copied().unwrap_or(1.0);
+            Ok((news, totals.iter().enumerate().map(|(event, total)| believed(event) * total).sum()))
         } else {
             Err(NotFinite { quantity: "a statistic of the batch".into() })
         }

@@ -338,6 +338,10 @@ impl Model for Network {
         self.config.rule.reconcile(&prior, &own, &others, &news, &mut site.site);
     }
 
+    fn judges(&self, row: &[f64]) -> bool {
+        !row[self.layout.task.target].is_nan()
+    }
+
     fn score(&self, posterior: &NetworkPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         let targets = Targets::of(&self.layout, rows, &posterior.vocabulary, &[]);
         let start = surprisals.len();
@@ -369,6 +373,10 @@ impl Model for Network {
     fn explain(&self, posterior: &NetworkPosterior, row: RowsView<'_>) -> Option<Explanation> {
         let expected = || self.expected(posterior, row);
         Explanation::of_target(self, posterior, row, (&self.layout.schema, self.layout.task.target), expected)
+    }
+
+    fn shuns_doubted(&self) -> bool {
+        matches!(self.layout.target, Target::Number { .. })
     }
 
     fn learn(

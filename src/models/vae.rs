@@ -238,6 +238,10 @@ impl Model for Vae {
         self.account(posterior, row)
     }
 
+    fn shuns_doubted(&self) -> bool {
+        true
+    }
+
     fn learn(&self, posterior: &VaePosterior, site: &VaeEvidence, block: Block<'_>) -> Result<Learnt<VaeEvidence>, NotFinite> {
         self.learnt(posterior, site, block)
     }

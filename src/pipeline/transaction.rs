@@ -220,12 +220,13 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
         if report.scored > 0 {
             let engine = ready.engine();
             let (progress, events) = engine.progress();
+            let told = progress.expected_log_likelihood.filter(|_| events > 0.0);
             events::StepTaken {
                 mean_surprisal: report.surprisal_sum / report.scored as f64,
                 effective_events: engine.sites().map(|(_, site)| site.evidence.events()).sum(),
                 half_life_events: inferred::half_life(&engine.model().memory(engine.posterior())),
                 active_components: engine.model().active(engine.posterior()),
-                expected_log_likelihood: progress.expected_log_likelihood.map(|sum| sum / events as f64),
+                expected_log_likelihood: told.map(|sum| sum / events),
                 divergence: engine.model().divergence(engine.posterior()),
                 step_norm: progress.step_norm,
                 alert_threshold: engine.alert_threshold(),

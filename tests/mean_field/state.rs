@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use proptest::prelude::*;
-use surprisal::engine::{Engine, Learning, Score};
+use surprisal::engine::{Engine, Learning, Score, Setup};
 use surprisal::features::{Rows, RowsView};
 use surprisal::inference::rule::Rule;
 use surprisal::models::mean_field::{Draws, Events, LogJoint, MeanField, Parameter};
@@ -222,6 +222,31 @@ fn a_likelihood_that_is_not_finite_is_refused_and_counted() {
     take(&mut engine, Rows::from_cells(1, cells).view(), from);
     assert!(engine.evidence().events() > 60.0);
     assert!((engine.posterior().moments("centre")[0].0 - 1.15).abs() < 0.1);
+}
+
+/// Where events are weighed, one that can't be told or can't be is left out, and the others of its block are learnt.
+#[test]
+fn robust_learning_leaves_out_what_cannot_be() {
+    let names = ["x"];
+    let model = model(Fragile, &names);
+    let cell = |event: usize| match event {
+        700 => 7.0,
+        1_000 => -1.0,
+        _ => 1.0 + 0.01 * (event % 64) as f64,
+    };
+    let rows = Rows::from_cells(1, (0..1_200).map(cell).collect());
+    let learn = |robust: bool| {
+        let mut engine = Engine::new(model.clone(), &schema(&names), Setup { robust, ..Setup::default() }).unwrap();
+        engine.assign(P0, None, None, Offset(0)).unwrap();
+        let ready = engine.step(vec![run(P0, rows.view(), 0)]).unwrap();
+        let refused = ready.refused().events;
+        ready.advance(false);
+        (refused, engine.evidence().events(), engine.posterior().moments("centre")[0].0)
+    };
+    let ((refused, learnt, centre), (refused_without, learnt_without, _)) = (learn(true), learn(false));
+    assert_eq!((refused, refused_without > 2), (0, true), "{refused_without}");
+    assert!(learnt > learnt_without, "{learnt} {learnt_without}");
+    assert!((centre - 1.15).abs() < 0.05, "{centre}");
 }
 
 /// Sums of squares of columns are state too, and those of incomplete events with them.

@@ -131,7 +131,8 @@ fn a_backtest_of_the_demos_data_is_all_in_its_page() {
 /// A series with all there can be: predictions, explanations, times, gaps, labels in a stretch, and names that mean harm.
 fn all_there_can_be(events: i64) -> Series {
     let mut series = Series::new(format!("{HOSTILE}.csv"), Budget::Rate(0.002));
-    let (target, other) = (series.column(format!("latency {HOSTILE}")), series.column("users"));
+    let (other, target) = (series.column("users"), series.column(format!("latency {HOSTILE}")));
+    series.predicts(target);
     for row in 0..events {
         let phase = row as f64 / 288.0 * std::f64::consts::TAU;
         // Quantiles of a logistic distribution, in an order that mixes them.
@@ -156,7 +157,7 @@ fn all_there_can_be(events: i64) -> Series {
     series.turn(format!("latency {HOSTILE}"), 2500, Some(1_396_310_400_000 + 2500 * 300_000));
     series.turn("surprisal", 2500, Some(1_396_310_400_000 + 2500 * 300_000));
     series.turn("surprisal", 2500, None);
-    series.turn("nothing that is drawn", 7, None);
+    series.turn("nothing that is drawn", 7, Some(1_396_310_400_000 + 7 * 300_000));
     series.figure(Figure::new(HOSTILE, HOSTILE, HOSTILE));
     series
 }
@@ -175,9 +176,16 @@ fn predictions_and_explanations_are_drawn_and_no_name_is_markup() {
     assert_eq!(browser.count("document.querySelectorAll('#timeline svg .labelled').length"), 3, "one stretch in each chart");
     assert_eq!(
         browser.count("document.querySelectorAll('#timeline svg .turn').length"),
-        2,
-        "of the latency and of the surprisal"
+        3,
+        "of the latency, and of the surprisal and what has no chart"
     );
+    let in_chart = |chart: usize, what: &str| format!("document.querySelectorAll('#timeline .panel')[{chart}].querySelectorAll('{what}').length");
+    for (chart, turns, intervals) in [(0, 0, 0), (1, 1, 1), (2, 2, 0)] {
+        assert_eq!(browser.count(&in_chart(chart, "svg .turn")), turns, "chart {chart}");
+        assert_eq!(browser.count(&in_chart(chart, "svg .interval")), intervals, "chart {chart}");
+    }
+    let first = browser.value("JSON.parse(document.getElementById('readouts').textContent)[0]");
+    assert!(first.as_str().unwrap().ends_with(" · another regime of nothing that is drawn"), "{first}");
     assert_eq!(browser.count("document.querySelectorAll('#pit .bin').length"), 20);
     assert!(browser.value("document.querySelector('#pit p').textContent").as_str().unwrap().contains("90 %"));
     let shares = "[...document.querySelectorAll('#events tr')].filter(row => row.querySelectorAll('.share').length === 2).length";

@@ -8,11 +8,10 @@ use super::ScoredRow;
 use crate::app::AppError;
 use crate::app::html::{ColumnId, Field, Observation, Series, page};
 use crate::app::report::Report;
-use crate::calibration::Budget;
-use crate::engine::Score;
+use crate::engine::{Score, Setup};
 use crate::features::{Column, Kind, Schema};
 
-/// Columns drawn along the events, at most: the first that are numbers.
+/// Columns drawn along the events, at most: what is predicted, what is watched, and the first that are numbers.
 const COLUMNS: usize = 4;
 
 /// A page in the making.
@@ -35,11 +34,17 @@ fn observation(row: &ScoredRow<'_>) -> Observation {
 }
 
 impl Drawn {
-    pub fn new(input: &Path, schema: &Schema, budget: Budget) -> Self {
-        let mut series = Series::new(input.file_name().unwrap_or_default().to_string_lossy(), budget);
+    pub fn new(input: &Path, schema: &Schema, target: Option<&str>, setup: &Setup) -> Self {
+        let mut series = Series::new(input.file_name().unwrap_or_default().to_string_lossy(), setup.alerts.budget);
         let columns = schema.columns().to_vec();
-        let numbers = columns.iter().enumerate().filter(|(_, column)| matches!(column.kind, Kind::Number | Kind::Count));
-        let drawn = numbers.take(COLUMNS).map(|(index, column)| (index, series.column(&*column.name))).collect();
+        let is_target = |column: &Column| Some(&*column.name) == target;
+        let is_watched = |column: &Column| setup.watch.series.iter().any(|watched| watched.name == column.name);
+        let is_number = |column: &Column| matches!(column.kind, Kind::Number | Kind::Count);
+        let mut order: Vec<usize> = (0..columns.len()).filter(|at| is_number(&columns[*at]) || is_target(&columns[*at])).collect();
+        order.sort_by_key(|at| (!is_target(&columns[*at]), !is_watched(&columns[*at])));
+        let drawn: Vec<_> = order.into_iter().take(COLUMNS).map(|at| (at, series.column(&*columns[at].name))).collect();
+        let target = drawn.iter().find(|(at, _)| is_target(&columns[*at]));
+        target.into_iter().for_each(|(_, column)| series.predicts(*column));
         Self { series, columns, drawn }
     }
 
@@ -60,13 +65,17 @@ impl Drawn {
                 _ => cell.to_string(),
             };
             let contributions = row.score.explanation.iter().flat_map(|explanation| &explanation.contributions);
-            let nats: BTreeMap<&str, f64> = contributions.map(|field| (&*field.column, field.nats)).collect();
-            let field = |column: &Column, cell: f64| Field {
+            let mut nats: BTreeMap<&str, f64> = contributions.map(|field| (&*field.column, field.nats)).collect();
+            let mut field = |column: &Column, cell: f64| Field {
                 name: column.name.clone(),
                 value: value(column, cell),
-                nats: nats.get(&*column.name).copied(),
+                nats: nats.remove(&*column.name),
             };
-            present.map(|(column, cell)| field(column, *cell)).collect()
+            let mut fields: Vec<Field> = present.map(|(column, cell)| field(column, *cell)).collect();
+            // What is derived from the columns has no cell here.
+            let derived = nats.into_iter().filter(|(name, _)| columns.iter().all(|column| column.name != *name));
+            fields.extend(derived.map(|(name, nats)| Field { name: name.into(), value: "derived".into(), nats: Some(nats) }));
+            fields
         });
     }
 

@@ -4,7 +4,7 @@ use super::panel::Panel;
 use super::scale::{Along, Scale};
 use super::text::{clip, count, counted, number, time};
 use super::thin::{Dots, PLACES, extremes, means, place};
-use super::{Observation, Series};
+use super::{ColumnId, Observation, Series, Turn};
 
 const VALUE_HEIGHT: usize = 130;
 const SURPRISAL_HEIGHT: usize = 210;
@@ -12,14 +12,14 @@ const SURPRISAL_HEIGHT: usize = 210;
 /// Stretches of labelled anomalies that are shaded, and the share of the chart that they take, at most: more would shade everything.
 const SHADED: (usize, f64) = (80, 0.25);
 
-/// The section's charts. The first column is the one that is predicted.
+/// The section's charts.
 pub fn charts(series: &Series, along: Along) -> String {
     let observations = &series.observations;
     let xs: Vec<f64> = observations.iter().map(|seen| along.at(seen.position(along.is_time))).collect();
     let shades = shades(observations, &xs);
     let mut html = String::new();
     for (index, column) in series.columns.iter().enumerate() {
-        let predicted = index == 0 && observations.iter().any(|seen| seen.prediction.is_some());
+        let predicted = series.predicted == Some(ColumnId(index)) && observations.iter().any(|seen| seen.prediction.is_some());
         let ends =
             observations.iter().filter_map(|seen| seen.prediction).flat_map(|prediction| [prediction.lower, prediction.upper]);
         let scale = match predicted {
@@ -33,7 +33,7 @@ pub fn charts(series: &Series, along: Along) -> String {
         }
         let points = xs.iter().zip(&column.values).map(|(x, value)| (*x, scale.at(*value)));
         panel.line("value", extremes(points));
-        turns(&mut panel, series, &column.name, along);
+        turns(&mut panel, series, along, |name| name == column.name);
         let title = clip(&column.name, 80);
         let name = match predicted {
             true => format!("{title}, its expected value and the 90 % interval, over {}", along.unit()),
@@ -44,11 +44,16 @@ pub fn charts(series: &Series, along: Along) -> String {
     html + &surprisal(series, &xs, &shades, along)
 }
 
-/// Where `name` entered another regime.
-fn turns(panel: &mut Panel, series: &Series, name: &str, along: Along) {
-    for turn in series.turns.iter().filter(|turn| turn.series == name) {
-        if let Some(position) = if along.is_time { turn.time_ms } else { Some(turn.row) } {
-            let x = along.at(position);
+/// Where a turn is along the charts.
+fn at(turn: &Turn, along: Along) -> Option<f64> {
+    let position = if along.is_time { turn.time_ms } else { Some(turn.row) };
+    position.map(|position| along.at(position))
+}
+
+/// Where series of these names entered another regime.
+fn turns(panel: &mut Panel, series: &Series, along: Along, which: impl Fn(&str) -> bool) {
+    for turn in series.turns.iter().filter(|turn| which(&turn.series)) {
+        if let Some(x) = at(turn, along) {
             panel.line("turn", [(x, 0.0), (x, 1.0)]);
         }
     }
@@ -80,7 +85,8 @@ fn surprisal(series: &Series, xs: &[f64], shades: &[(f64, f64)], along: Along) -
         dots.svg()
     };
     let (labels, alerts) = (dots(|seen| seen.label == Some(true)), dots(|seen| seen.alert));
-    turns(&mut panel, series, "surprisal", along);
+    // And what has no chart of its own.
+    turns(&mut panel, series, along, |name| series.columns.iter().all(|column| column.name != name));
     panel.group("labels", &labels);
     panel.group("alerts", &alerts);
     let (labelled, alerted) =
@@ -123,7 +129,13 @@ pub fn readouts(series: &Series, along: Along, places: usize) -> Vec<String> {
         let part = ((along.at(seen.position(along.is_time)) * places as f64) as usize).min(places - 1);
         parts[part] = Some((parts[part].map_or(index, |(first, _)| first), index));
     }
-    let readout = |(first, last): (usize, usize)| {
+    let mut turned: Vec<Vec<&str>> = vec![Vec::new(); places];
+    for turn in &series.turns {
+        if let Some(x) = at(turn, along) {
+            turned[((x * places as f64) as usize).min(places - 1)].push(&turn.series);
+        }
+    }
+    let readout = |(first, last): (usize, usize), turned: &[&str]| {
         let seen = &series.observations[first..=last];
         let name = |index: usize| match along.is_time {
             true => time(series.observations[index].position(true)),
@@ -144,9 +156,10 @@ pub fn readouts(series: &Series, along: Along, places: usize) -> Vec<String> {
                 text += &format!(" · {}", counted(count, noun));
             }
         }
+        turned.iter().for_each(|name| text += &format!(" · another regime of {}", clip(name, 24)));
         text
     };
-    parts.into_iter().map(|part| part.map(readout).unwrap_or_default()).collect()
+    parts.into_iter().zip(&turned).map(|(part, turned)| part.map(|part| readout(part, turned)).unwrap_or_default()).collect()
 }
 
 /// Lowest and highest of some values.

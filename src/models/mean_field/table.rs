@@ -103,10 +103,14 @@ impl Table {
         Widths { numbers: self.columns.iter().map(Source::width).sum(), columns: self.columns.len() }
     }
 
+    /// Whether the likelihood has a word on a row.
+    pub fn is_usable(&self, row: &[f64]) -> bool {
+        self.takes_missing || self.cells().all(|cell| !row[cell].is_nan())
+    }
+
     /// Indices of the rows that the likelihood has a word on, and these rows, each to count `weight` times.
     pub fn observations(&self, rows: RowsView<'_>, weight: impl Fn(usize) -> f64) -> (Vec<usize>, Observations) {
-        let usable = |row: &[f64]| self.takes_missing || self.cells().all(|cell| !row[cell].is_nan());
-        let events: Vec<usize> = (0..rows.len()).filter(|event| usable(rows.row(*event))).collect();
+        let events: Vec<usize> = (0..rows.len()).filter(|event| self.is_usable(rows.row(*event))).collect();
         let mut observations = Observations::new(self.widths());
         for &event in &events {
             for source in &self.columns {

@@ -1,5 +1,7 @@
 //! A block's evidence.
 
+use std::iter;
+
 use super::evidence::NetworkEvidence;
 use super::likelihood::{Likelihood, Slopes, StudentNoise};
 use super::posterior::NetworkPosterior;
@@ -166,9 +168,10 @@ impl Network {
         let Block { rows, pace: Pace { weight, .. }, .. } = block;
         let layout = &self.layout;
         evidence.events += weight * targets.events();
-        evidence.missing[0] += weight * (rows.len() - targets.rows.len()) as f64;
-        for (missing, cell) in evidence.missing[1..].iter_mut().zip(&layout.categories) {
-            *missing += weight * targets.rows.iter().filter(|row| rows.row(**row)[*cell].is_nan()).count() as f64;
+        let gaps = layout.categories.iter().map(|cell| targets.weighed().filter(|(row, _)| rows.row(*row)[*cell].is_nan()));
+        let gaps = gaps.map(|gaps| gaps.map(|(_, believed)| believed).sum());
+        for (missing, new) in evidence.missing.iter_mut().zip(iter::once((rows.len() - targets.rows.len()) as f64).chain(gaps)) {
+            *missing += weight * new;
         }
         let weighed = |m: Moments| Moments { count: weight * m.count, mean: m.mean, scatter: weight * m.scatter };
         for (sum, new) in evidence.inputs.iter_mut().zip(layout.inputs.moments(rows, targets.weighed(), buffer)) {

@@ -193,6 +193,10 @@ impl<T: Target> Model for GeneralisedRegression<T> {
         Ok(PseudoPosterior { units, labels: evidence.labels.clone(), pseudo: evidence.pseudo.clone(), coefficients })
     }
 
+    fn judges(&self, row: &[f64]) -> bool {
+        !row[self.layout.task.target].is_nan()
+    }
+
     fn score(&self, posterior: &Self::Posterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         let start = surprisals.len();
         surprisals.resize(start + rows.len(), Surprisal::default());

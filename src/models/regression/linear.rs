@@ -110,7 +110,7 @@ impl LinearRegression {
         let table = Table::new(&self.layout, rows);
         let weights = (!weights.is_empty()).then(|| table.places.iter().map(|row| weights[*row]).collect::<Vec<_>>());
         let joint = Raw::new(&site.joint, &table).statistics(weights.as_deref());
-        let missing = Missing::of(&self.layout, rows, &table.places);
+        let missing = Missing::of(&self.layout, rows, &table.places, weights.as_deref());
         if joint.is_finite() { Ok(LinearEvidence { joint, missing }) } else { Err(not_finite()) }
     }
 }
@@ -157,6 +157,10 @@ impl Model for LinearRegression {
         Ok(LinearPosterior { target, predictor, precision, seen: (count, mean) })
     }
 
+    fn judges(&self, row: &[f64]) -> bool {
+        !row[self.layout.task.target].is_nan()
+    }
+
     fn score(&self, posterior: &LinearPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         let start = surprisals.len();
         surprisals.resize(start + rows.len(), Surprisal::default());
@@ -198,6 +202,10 @@ impl Model for LinearRegression {
             None => (posterior.seen.0 > 0.0).then(|| Expected::always(posterior.seen.1)),
         };
         Explanation::of_target(self, posterior, row, (&self.layout.schema, self.layout.task.target), expected)
+    }
+
+    fn shuns_doubted(&self) -> bool {
+        true
     }
 
     fn learn(

@@ -20,11 +20,12 @@ impl Missing {
         Self(vec![0.0; 1 + categories(layout).count()])
     }
 
-    /// Of `rows`, of which those at `places` have a target.
-    pub fn of(layout: &Layout, rows: RowsView<'_>, places: &[usize]) -> Self {
-        let without = |cell: usize| places.iter().filter(|row| rows.row(**row)[cell].is_nan()).count() as f64;
+    /// Of `rows`, of which those at `places` have a target, and count `weights` times, or once.
+    pub fn of(layout: &Layout, rows: RowsView<'_>, places: &[usize], weights: Option<&[f64]>) -> Self {
+        let weight = |at: usize| weights.map_or(1.0, |weights| weights[at]);
+        let gap = |at: usize, cell: usize| if rows.row(places[at])[cell].is_nan() { weight(at) } else { 0.0 };
         let mut counts = vec![(rows.len() - places.len()) as f64];
-        counts.extend(categories(layout).map(without));
+        counts.extend(categories(layout).map(|cell| (0..places.len()).map(|at| gap(at, cell)).sum::<f64>()));
         Self(counts)
     }
 

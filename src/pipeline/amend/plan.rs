@@ -116,7 +116,9 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
         }
         let rows = self.events(found, span)?;
         let surprisals = self.stream.surprisals(&self.settings.model_id, found.partition, span, self.settings.scores_format)?;
-        let known = surprisals.into_iter().filter(|(offset, _)| !site.is_forgotten(*offset));
+        // 0 is the surprisal of an event that the model didn't judge.
+        let judged = |(offset, surprisal): &(Offset, f64)| *surprisal != 0.0 && !site.is_forgotten(*offset);
+        let known = surprisals.into_iter().filter(judged);
         let known: Vec<f64> = known.map(|(_, surprisal)| surprisal).collect();
         let rest = subtract(self.model, &self.setup, site, rows.view(), &known);
         Ok(rest.ok_or("too little would be left beside them for the digits to bear it"))
