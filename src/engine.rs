@@ -29,7 +29,7 @@ use crate::record::{Head, Offset, Partition, Run};
 
 use others::Others;
 
-pub use forget::subtract;
+pub use forget::{separable, subtract};
 pub use ready::{Ready, Refused, Taken};
 pub use setup::{Explain, Setup};
 pub use site::{Forgotten, Means, Site};
@@ -532,16 +532,11 @@ impl<M: Model> Engine<M> {
     ) {
         let (time, elapsed_ms) = place.site.time.after(&place.times);
         let pace = self.setup.learning.rule.pace(place.site.events, rows.len(), elapsed_ms);
-        let doubted = || plausibility::weights(&self.belief.tail, &place.surprisals);
-        let mut weights = if self.setup.robust { doubted() } else { Vec::new() };
-        let mut believed = Rows::new(self.width);
-        let doubts = self.model.shuns_doubted() && weights.contains(&0.0);
-        if doubts {
-            let whole = |row: &usize| weights[*row] > 0.0;
-            (0..rows.len()).filter(whole).for_each(|row| believed.extend(rows.slice(row..row + 1), &self.categories));
-            weights.retain(|weight| *weight > 0.0);
-        }
-        let heard = if doubts { believed.view() } else { rows };
+        let plausible = || plausibility::weights(&self.belief.tail, &place.surprisals);
+        let mut weights = if self.setup.robust { plausible() } else { Vec::new() };
+        let doubted = self.model.shuns_doubted() && weights.contains(&0.0);
+        let believed = doubted.then(|| plausibility::believed(rows, &mut weights, &self.categories));
+        let heard = believed.as_ref().map_or(rows, Rows::view);
         let block = Block { rows: heard, partition, offset: place.pending_from, step: place.site.step, pace, weights: &weights };
         let learnt = match heard.is_empty() {
             true => {

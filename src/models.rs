@@ -45,7 +45,8 @@ pub trait Evidence: Clone + Debug + PartialEq + Send + Sync + 'static {
     /// Effective number of events behind it.
     fn events(&self) -> f64;
 
-    /// [`events`](Self::events), with those that had nothing to say: as many as were learnt, where all were believed and none is forgotten.
+    /// [`events`](Self::events), with those that had nothing to say: as many as were learnt, where all were believed and none is forgotten. Of
+    /// use where an event's evidence can be [subtracted](Self::subtract).
     fn gathered(&self) -> f64 {
         self.events()
     }

@@ -1,31 +1,40 @@
 //! Taking events out of a site again, where their evidence can be told from that of all others.
 
 use super::{Setup, Site};
-use crate::features::RowsView;
+use crate::features::{Rows, RowsView};
 use crate::inference::rule::Rule;
 use crate::models::{Evidence, Model};
 
-/// `site` without the events `rows`, which are a part of it and whose surprisals were `surprisals`, as far as they are known.
-///
-/// `None` if that can't be told: where the model's evidence of an event depends on what it knew, where evidence is forgotten in the
-/// course of time or weighted by its plausibility, or once was, where blocks were refused and it isn't known whose, or where too many digits would
-/// be lost. The calibrator is a sketch, which is left as it would nearly be.
+/// Whether the evidence of some events can be told from that of all others of `site`; why not, if it can't.
+pub fn separable<M: Model>(model: &M, setup: &Setup, site: &Site<M::Evidence>) -> Result<(), &'static str> {
+    let nothing = Rows::new(setup.derivation.columns().len());
+    let reasons = [
+        (model.contribution(&site.evidence, nothing.view()).is_none(), "what an event teaches depends on what was known"),
+        (setup.learning.rule != Rule::default(), "the model forgets, or learns for a population"),
+        (site.refused > 0, "blocks were refused, and it isn't known whose"),
+        (setup.robust || !site.is_whole(), "events were weighed when they were learnt, by `model.robust` or a half-life"),
+        (!setup.derivation.is_empty(), "columns are derived from the events before"),
+    ];
+    reasons.into_iter().find(|(found, _)| *found).map_or(Ok(()), |(_, why)| Err(why))
+}
+
+/// `site` without the events `rows`, which are a part of it and whose surprisals, of those that were judged, were `surprisals`; why that
+/// can't be told, if so. The calibrator is a sketch, which is left as it would nearly be.
 pub fn subtract<M: Model>(
     model: &M,
     setup: &Setup,
     site: &Site<M::Evidence>,
     rows: RowsView<'_>,
     surprisals: &[f64],
-) -> Option<Site<M::Evidence>> {
-    if setup.learning.rule != Rule::default() || setup.robust || site.refused > 0 || !site.is_whole() {
-        return None;
-    }
-    let contribution = model.contribution(&site.evidence, rows)?;
+) -> Result<Site<M::Evidence>, &'static str> {
+    separable(model, setup, site)?;
+    let digits = "too little would be left beside them for the digits to bear it";
+    let contribution = model.contribution(&site.evidence, rows).ok_or(digits)?;
     let mut rest = site.clone();
     if !rest.evidence.subtract(&contribution) || model.posterior(&rest.evidence).is_err() {
-        return None;
+        return Err(digits);
     }
-    rest.events = site.events.checked_sub(rows.len() as u64)?;
+    rest.events = site.events.checked_sub(rows.len() as u64).ok_or("more events are to go than there are")?;
     rest.calibrator.unlearn(surprisals);
-    Some(rest)
+    Ok(rest)
 }

@@ -8,6 +8,7 @@
 //! Sources: Basu et al. 1998 (density power weights); Duran-Martín et al. 2024 (weighted likelihoods in filters).
 
 use crate::calibration::Tail;
+use crate::features::{Rows, RowsView};
 
 /// The share of events that are believed in full.
 const BELIEVED: f64 = 0.95;
@@ -31,6 +32,15 @@ pub fn weights(seen: &Tail, surprisals: &[Option<f64>]) -> Vec<f64> {
     let weight = |surprisal: f64| (-POWER * (told(surprisal) - believed).max(0.0)).exp();
     let whole = |weight: f64| if weight < LEAST { 0.0 } else { weight };
     surprisals.iter().map(|surprisal| surprisal.map_or(1.0, |surprisal| whole(weight(surprisal)))).collect()
+}
+
+/// Those of `rows` that are believed at all, with what is left of their `weights`.
+pub fn believed(rows: RowsView<'_>, weights: &mut Vec<f64>, categories: &[usize]) -> Rows {
+    let mut believed = Rows::new(rows.width());
+    let some = (0..rows.len()).filter(|row| weights[*row] > 0.0);
+    some.for_each(|row| believed.extend(rows.slice(row..row + 1), categories));
+    weights.retain(|weight| *weight > 0.0);
+    believed
 }
 
 #[cfg(test)]

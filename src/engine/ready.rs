@@ -84,7 +84,8 @@ impl<'engine, M: Model> Ready<'engine, M> {
         Ok(&self.taken[self.taken.len() - 1])
     }
 
-    /// Takes in the site that another instance has committed, as [`Engine::absorb`] does. It stays if the step is aborted.
+    /// Takes in the site that another instance has committed, as [`Engine::absorb`] does. It stays if the step is aborted, but for what a
+    /// model that reconciles has made of it in the partitions of the step.
     pub fn absorb(&mut self, partition: Partition, site: Site<M::Evidence>) -> Result<(), NotFinite> {
         self.engine.absorb(partition, site)
     }
@@ -151,7 +152,8 @@ impl<M: Model> Drop for Ready<'_, M> {
     fn drop(&mut self) {
         if !self.settled && !self.undo.is_empty() {
             self.engine.places.append(&mut self.undo);
-            self.engine.refresh().expect("this evidence has given a posterior before");
+            // What was absorbed meanwhile may not go with it: the next step says so.
+            self.engine.stale = self.engine.refresh().is_err();
         }
     }
 }

@@ -91,11 +91,6 @@ impl<E: Evidence> Evidence for InferredEvidence<E> {
         self.members[LASTING].events()
     }
 
-    fn subtract(&mut self, other: &Self) -> bool {
-        self.ln_weights.iter_mut().zip(&other.ln_weights).for_each(|(ours, theirs)| *ours = (*ours - theirs).min(0.0));
-        self.members.iter_mut().zip(&other.members).fold(true, |left, (ours, theirs)| left & ours.subtract(theirs))
-    }
-
     fn tensors(&self) -> Vec<Tensor> {
         let mut tensors = vec![Tensor::f64(LN_WEIGHTS, &[MEMBERS], self.ln_weights.into())];
         for (index, member) in self.members.iter().enumerate() {

@@ -14,8 +14,8 @@ use crate::record::{Partition, Reason, Run};
 use crate::stream::{Incoming, Outlet, Stream, StreamError};
 use crate::telemetry::{Health, events};
 
-/// Alerts of one transaction that are logged one by one.
-const LOGGED: u64 = 20;
+/// Alerts of one transaction, and changes of regime, that are logged one by one.
+const LOGGED: usize = 20;
 
 /// What a committed transaction did.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -179,27 +179,17 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
     /// Tells of the alerts and of changes of regime, the first of them one by one.
     fn emit_told(&self) {
         let topic = &self.settings.topic;
-        let (mut alerts, mut changes) = (0, 0);
-        for (partition, head, score) in self.ready.scores().filter(|(_, _, score)| score.alert || !score.changes.is_empty()) {
-            if score.alert {
-                alerts += 1;
-                if alerts <= LOGGED {
-                    events::AlertRaised { topic, partition, head, score }.emit();
-                }
-            }
-            for change in &score.changes {
-                changes += 1;
-                if changes <= LOGGED {
-                    events::RegimeChanged { topic, partition, change }.emit();
-                }
-            }
+        let alerts = || self.ready.scores().filter(|(_, _, score)| score.alert);
+        for (partition, head, score) in alerts().take(LOGGED) {
+            events::AlertRaised { topic, partition, head, score }.emit();
         }
-        if alerts > LOGGED {
-            events::AlertsUnlogged { count: alerts - LOGGED }.emit();
+        let changes = || self.ready.scores().flat_map(|(partition, _, score)| score.changes.iter().map(move |change| (partition, change)));
+        for (partition, change) in changes().take(LOGGED) {
+            events::RegimeChanged { topic, partition, change }.emit();
         }
-        if changes > LOGGED {
-            events::ChangesUnlogged { count: changes - LOGGED }.emit();
-        }
+        let more = |all: usize| Some(all.saturating_sub(LOGGED) as u64).filter(|more| *more > 0);
+        more(alerts().count()).into_iter().for_each(|count| events::AlertsUnlogged { count }.emit());
+        more(changes().count()).into_iter().for_each(|count| events::ChangesUnlogged { count }.emit());
     }
 
     fn emit(&self) {

@@ -37,14 +37,19 @@ impl Drawn {
     pub fn new(input: &Path, schema: &Schema, target: Option<&str>, setup: &Setup) -> Self {
         let mut series = Series::new(input.file_name().unwrap_or_default().to_string_lossy(), setup.alerts.budget);
         let columns = schema.columns().to_vec();
-        let is_target = |column: &Column| Some(&*column.name) == target;
-        let is_watched = |column: &Column| setup.watch.series.iter().any(|watched| watched.name == column.name);
-        let is_number = |column: &Column| matches!(column.kind, Kind::Number | Kind::Count);
-        let mut order: Vec<usize> = (0..columns.len()).filter(|at| is_number(&columns[*at]) || is_target(&columns[*at])).collect();
-        order.sort_by_key(|at| (!is_target(&columns[*at]), !is_watched(&columns[*at])));
-        let drawn: Vec<_> = order.into_iter().take(COLUMNS).map(|at| (at, series.column(&*columns[at].name))).collect();
-        let target = drawn.iter().find(|(at, _)| is_target(&columns[*at]));
-        target.into_iter().for_each(|(_, column)| series.predicts(*column));
+        let place = |name: &str| columns.iter().position(|column| column.name == name);
+        let target = target.and_then(place).filter(|at| !matches!(columns[*at].kind, Kind::Category { .. }));
+        let watched = setup.watch.series.iter().filter_map(|watched| place(&watched.name));
+        let numbers = (0..columns.len()).filter(|at| matches!(columns[*at].kind, Kind::Number | Kind::Count));
+        let mut drawn: Vec<(usize, ColumnId)> = Vec::new();
+        for at in target.into_iter().chain(watched).chain(numbers) {
+            if drawn.len() < COLUMNS && drawn.iter().all(|(other, _)| *other != at) {
+                drawn.push((at, series.column(&*columns[at].name)));
+            }
+        }
+        if target.is_some() {
+            series.predicts(drawn[0].1);
+        }
         Self { series, columns, drawn }
     }
 

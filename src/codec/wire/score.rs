@@ -12,7 +12,7 @@ use prost::encoding::{WireType, bool as boolean, double, encode_key, encode_vari
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use account::ContributionForm;
-use account::{PredictionForm, finite_explanation, finite_prediction};
+use account::{PredictionForm, written_explanation, finite_prediction};
 pub use change::ChangeForm;
 
 use super::{Format, SCHEMA_VERSION, WireError, proto};
@@ -63,7 +63,7 @@ pub fn encode_score(
         rarity: score.rarity,
         step: score.step,
         prediction: finite_prediction(score.prediction),
-        explanation: score.explanation.as_deref().map(|explanation| Box::new(finite_explanation(explanation))),
+        explanation: score.explanation.as_deref().map(|explanation| Box::new(written_explanation(explanation))),
         changes: score.changes.clone(),
     };
     match format {
@@ -258,7 +258,7 @@ pub fn decode_score(bytes: &[u8], format: Format) -> Result<Scored, WireError> {
     let levels = |change: &Change| [change.probability, change.before.mean, change.before.sd, change.after.mean, change.after.sd];
     for (name, whole) in [
         ("prediction", finite_prediction(*prediction) == *prediction),
-        ("explanation", explanation.as_deref().is_none_or(|explanation| finite_explanation(explanation) == *explanation)),
+        ("explanation", explanation.as_deref().is_none_or(|explanation| written_explanation(explanation) == *explanation)),
         ("changes", changes.iter().flat_map(levels).all(f64::is_finite)),
     ] {
         if !whole {

@@ -1,9 +1,10 @@
 //! What becomes of each partition's site.
 
+use std::collections::BTreeMap;
+
 use super::{AmendError, Amender, Amendment, Change, Found, SILENCE_LIMIT};
-use crate::engine::{Forgotten, Means, Site, subtract};
+use crate::engine::{Forgotten, Means, Site, separable, subtract};
 use crate::features::Rows;
-use crate::inference::rule::Rule;
 use crate::models::Model;
 use crate::pipeline::{Clock, SLICE, read};
 use crate::record::{Offset, Span};
@@ -95,40 +96,29 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
         span: Span,
     ) -> Result<Result<Site<M::Evidence>, &'static str>, AmendError> {
         let site = &found.site;
-        if self.setup.learning.rule != Rule::default() {
-            return Ok(Err("the model forgets, or learns for a population"));
-        }
-        if site.refused > 0 {
-            return Ok(Err("blocks were refused"));
-        }
-        if self.setup.robust || !site.is_whole() {
-            return Ok(Err("events were weighed when they were learnt, by `model.robust` or a half-life"));
-        }
-        if !self.setup.derivation.is_empty() {
-            return Ok(Err("columns are derived from the events before"));
-        }
-        let nothing = Rows::new(self.schema.width());
-        if self.model.contribution(&site.evidence, nothing.view()).is_none() {
-            return Ok(Err("what an event teaches depends on what was known"));
+        if let Err(why) = separable(self.model, &self.setup, site) {
+            return Ok(Err(why));
         }
         if found.earliest > span.from {
             return Ok(Err("they are no longer in the log"));
         }
-        let rows = self.events(found, span)?;
-        let surprisals = self.stream.surprisals(&self.settings.model_id, found.partition, span, self.settings.scores_format)?;
-        // 0 is the surprisal of an event that the model didn't judge.
-        let judged = |(offset, surprisal): &(Offset, f64)| *surprisal != 0.0 && !site.is_forgotten(*offset);
-        let known = surprisals.into_iter().filter(judged);
-        let known: Vec<f64> = known.map(|(_, surprisal)| surprisal).collect();
-        let rest = subtract(self.model, &self.setup, site, rows.view(), &known);
-        Ok(rest.ok_or("too little would be left beside them for the digits to bear it"))
+        let (offsets, rows) = self.events(found, span)?;
+        let scores = self.stream.surprisals(&self.settings.model_id, found.partition, span, self.settings.scores_format)?;
+        let scores: BTreeMap<_, _> = scores.into_iter().filter(|(offset, _)| !site.is_forgotten(*offset)).collect();
+        // What was learnt was scored. Under other limits a record is another's event or dead letter.
+        if !scores.keys().eq(&offsets) {
+            return Ok(Err("they aren't those that have a score: scores were deleted, or a limit on events is another now"));
+        }
+        let judged = (0..rows.len()).filter(|row| self.model.judges(rows.view().row(*row)));
+        let surprisals: Vec<f64> = judged.map(|row| scores[&offsets[row]]).collect();
+        Ok(subtract(self.model, &self.setup, site, rows.view(), &surprisals))
     }
 
-    /// The events of `span` that are in the evidence.
-    fn events(&mut self, found: &Found<M::Evidence>, span: Span) -> Result<Rows, AmendError> {
+    /// The events of `span` that are in the evidence, with their offsets.
+    fn events(&mut self, found: &Found<M::Evidence>, span: Span) -> Result<(Vec<Offset>, Rows), AmendError> {
         let Found { partition, ref site, committed, .. } = *found;
         let categories = self.schema.categories();
-        let mut rows = Rows::new(self.schema.width());
+        let (mut offsets, mut rows) = (Vec::new(), Rows::new(self.schema.width()));
         self.stream.resume(&[(partition, span.from)])?;
         let mut read_to = span.from;
         let mut deadline = self.clock.monotonic() + SILENCE_LIMIT;
@@ -136,7 +126,8 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
             match self.stream.next(SLICE)? {
                 Some(Incoming::Run(run)) if run.partition == partition => {
                     let wanted = |offset| span.contains(offset) && !site.is_forgotten(offset);
-                    for (index, _) in run.heads.iter().enumerate().filter(|(_, head)| wanted(head.offset)) {
+                    for (index, head) in run.heads.iter().enumerate().filter(|(_, head)| wanted(head.offset)) {
+                        offsets.push(head.offset);
                         rows.extend(run.events().slice(index..index + 1), &categories);
                     }
                     read_to = run.next;
@@ -154,7 +145,7 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
         }
         // No more of it, while other partitions are read.
         self.stream.resume(&[(partition, committed)])?;
-        Ok(rows)
+        Ok((offsets, rows))
     }
 
     /// The latest site that the rest can be learnt from again: an archived one that ends before `from`, or that of nothing.

@@ -121,7 +121,7 @@ pub(super) fn advice(code: Code) -> &'static str {
         Code::TransactionalIdAuthorizationFailed => "; this user needs Write on the transactional id",
         Code::InvalidTransactionTimeout => "; the transaction time-out is above the brokers' `transaction.max.timeout.ms`",
         Code::InvalidSessionTimeout => "; the session time-out is outside the brokers' `group.{min,max}.session.timeout.ms`",
-        Code::MessageSizeTooLarge => "; raise the topic's `max.message.bytes`, or lower the largest message that is sent",
+        Code::MessageSizeTooLarge => "; raise the topic's `max.message.bytes` to 1048588, its default",
         Code::FencedInstanceId => "; another process has the same `group.instance.id`",
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => "; a topic has been removed",
         _ => "",

@@ -283,8 +283,11 @@ impl Reading {
                     self.taps.insert(*partition, Tap::new(order.epoch, *next, open));
                 }
             }
-            let partitions: Vec<Partition> = order.from.iter().map(|(partition, _)| *partition).collect();
-            self.request_seeks(&partitions);
+            // While reading is paused, they wait with all others for room.
+            if !self.paused {
+                let partitions: Vec<Partition> = order.from.iter().map(|(partition, _)| *partition).collect();
+                self.request_seeks(&partitions);
+            }
         }
     }
 

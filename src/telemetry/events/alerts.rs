@@ -1,6 +1,6 @@
 //! Alerts, as they are told in the log.
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::m;
 use crate::engine::Score;
@@ -52,7 +52,7 @@ impl AlertsUnlogged {
     /// Logs and counts them.
     pub fn emit(self) {
         m::ALERTS.add(self.count);
-        info!(count = self.count, "more alerts in the same transaction: they are on the scores topic");
+        warn!(count = self.count, "more alerts in the same transaction: they are on the scores topic");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Changes of regime, as they are told in the log.
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::m;
 use crate::drift::Change;
@@ -49,7 +49,7 @@ impl ChangesUnlogged {
     /// Logs and counts them.
     pub fn emit(self) {
         m::CHANGES.add(self.count);
-        info!(count = self.count, "more changes of regime in the same transaction: they are on the scores topic");
+        warn!(count = self.count, "more changes of regime in the same transaction: they are on the scores topic");
     }
 }
 

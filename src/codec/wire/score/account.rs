@@ -37,8 +37,21 @@ pub fn finite_prediction(prediction: Option<Prediction>) -> Option<Prediction> {
     prediction.filter(finite)
 }
 
-/// An explanation with its numbers finite: a contribution beyond all numbers is the greatest one, an expectation beyond them is none.
-pub fn finite_explanation(explanation: &Explanation) -> Explanation {
+/// Bytes that an account takes at most: a message holds a million, of which a key may take half.
+const MAX_ACCOUNT_BYTES: usize = 256 << 10;
+
+/// What a contribution takes in JSON beside its texts.
+const CONTRIBUTION_BYTES: usize = 200;
+
+/// In JSON a control character takes six.
+const BYTES_OF_A_BYTE: usize = 6;
+
+/// What the fields are called that an account has no room for.
+const OTHERS: &str = "(others)";
+
+/// An explanation as it is written: a contribution beyond all numbers is the greatest one, an expectation beyond them is none, and those
+/// that there is no room for are one.
+pub fn written_explanation(explanation: &Explanation) -> Explanation {
     let finite = |expected: &Expected| match expected {
         Expected::Number { mean, lower, upper } => [mean, lower, upper].iter().all(|number| number.is_finite()),
         Expected::Value { probability, .. } => probability.is_finite(),
@@ -48,10 +61,19 @@ pub fn finite_explanation(explanation: &Explanation) -> Explanation {
         nats: if of.nats.is_nan() { f64::MAX } else { of.nats.clamp(f64::MIN, f64::MAX) },
         expected: of.expected.clone().filter(finite),
     };
-    Explanation {
-        contributions: explanation.contributions.iter().map(contribution).collect(),
-        nearest: explanation.nearest.clone(),
+    let mut taken = 0;
+    let fits = |of: &&Contribution| {
+        let likeliest = if let Some(Expected::Value { likeliest, .. }) = &of.expected { likeliest.len() } else { 0 };
+        taken += CONTRIBUTION_BYTES + BYTES_OF_A_BYTE * (of.column.len() + likeliest);
+        taken <= MAX_ACCOUNT_BYTES
+    };
+    let mut contributions: Vec<_> = explanation.contributions.iter().take_while(fits).map(contribution).collect();
+    let others = &explanation.contributions[contributions.len()..];
+    if !others.is_empty() {
+        let nats = others.iter().map(|of| of.nats).sum();
+        contributions.push(contribution(&Contribution { column: OTHERS.into(), nats, expected: None }));
     }
+    Explanation { contributions, nearest: explanation.nearest.clone() }
 }
 
 impl From<Prediction> for PredictionForm {
