@@ -2,9 +2,9 @@
 //! event far out moves nothing, and a regime that persists is learnt. The mixture's own tests of it are in `tests/mixture/`.
 
 use surprisal::checkpoint::Data;
-use surprisal::engine::{Engine, Setup};
+use surprisal::engine::{Engine, Learning, Setup};
 use surprisal::features::{Column, Kind, Rows, Schema, Task};
-use surprisal::inference::rule::Pace;
+use surprisal::inference::rule::{Pace, Rule};
 use surprisal::models::neural_network::{Network, NetworkConfig, NoiseKind};
 use surprisal::models::regression::{LinearRegression, RegressionConfig};
 use surprisal::models::vae::{Vae, VaeConfig};
@@ -109,6 +109,31 @@ fn a_network_with_noise_of_its_own_or_not() {
 #[test]
 fn an_autoencoder() {
     check(&Vae::new(&schema(), VaeConfig { latent: 2, ..VaeConfig::default() }).unwrap(), 0);
+}
+
+/// Where little is remembered, the share that is wrong varies by chance: now and then it is more than a twentieth, and none is believed for that.
+#[test]
+fn what_comes_at_random_is_not_believed_by_chance() {
+    let noise = Noise::new(3);
+    let wrong = |event: usize| event > 200 && noise.uniform(event as u64, 9, 0) < 1.0 / 30.0;
+    let model = LinearRegression::new(&schema(), &task(), RegressionConfig::default()).unwrap();
+    let learning = Learning { rule: Rule { half_life_events: 100.0, ..Rule::default() }, max_block: 256 };
+    let mut engine = Engine::new(model, &schema(), Setup { learning, robust: true, ..Setup::default() }).unwrap();
+    engine.assign(Partition(0), None, None, Offset(0)).unwrap();
+    let learnt = rows(20_000, 4, |event, y| if wrong(event) { y + 1e6 } else { y });
+    let mut widest: f64 = 0.0;
+    for at in 0..learnt.len() {
+        let mut run = Run::new(Partition(0), Offset(at as i64), WIDTH);
+        run.heads = vec![Head { offset: Offset(at as i64), timestamp_ms: None, key: None }];
+        run.next = Offset(at as i64 + 1);
+        run.rows.extend(learnt.view().slice(at..at + 1), &[]);
+        engine.step(vec![run]).unwrap().advance(false);
+        if at > 300 {
+            let columns = engine.model().columns(&engine.evidence());
+            widest = widest.max(columns[TARGET].standard_deviation.unwrap());
+        }
+    }
+    assert!(widest < 10.0, "a standard deviation of {widest} was learnt where 2.3 is right");
 }
 
 /// Those without a target say nothing of how surprising others are.

@@ -22,6 +22,8 @@ const MOST_DOUBT: f64 = 20.0;
 const REMEMBERED_WINDOWS: f64 = 20.0;
 /// Events that an alarm can have followed: so many that one more is still counted.
 const MOST_EVENTS: i64 = 1 << 62;
+/// Milliseconds that two times can be apart, and more than that.
+const MOST_MS: f64 = 4e19;
 /// Events for which the expected number of events as rare as the last is set at one event's probability.
 const PENALTY_EVENTS: f64 = 1000.0;
 
@@ -157,7 +159,7 @@ impl Alarm {
         if self.events == 0 {
             return tensors;
         }
-        let Governor { pace: Pace { last_ms, gap_ms, gaps }, correction, alerts, incident } = &self.governor;
+        let Governor { pace: Pace { last_ms, gap_ms, gaps, held_ms }, correction, alerts, incident } = &self.governor;
         let Incident { least, calm, events, peak, rested } = incident.unwrap_or_default();
         let whole =
             [self.events as i64, last_ms.is_some().into(), last_ms.unwrap_or_default(), incident.is_some().into(), rested.into()];
@@ -177,6 +179,7 @@ impl Alarm {
         ];
         tensors.push(Tensor::i64("alarm.whole", &[whole.len()], whole.into()));
         tensors.push(Tensor::f64("alarm.moments", &[numbers.len()], numbers.into()));
+        tensors.push(Tensor::f64("alarm.held_ms", &[1], vec![*held_ms]));
         self.rarity.tensors(&mut tensors);
         self.incidents.tensors(&mut tensors);
         tensors
@@ -206,7 +209,12 @@ impl Alarm {
         if gaps < 0.0 || alerts < 0.0 {
             return bad("alarm.moments", format!("{gaps} gaps and {alerts} alerts, expected none below 0"));
         }
-        let pace = Pace { last_ms: (timed != 0).then_some(last_ms), gap_ms, gaps };
+        let held = tensors.iter().any(|tensor| tensor.name == "alarm.held_ms");
+        let held_ms = if held { reader.f64("alarm.held_ms", &[1])?[0] } else { 0.0 };
+        if held_ms.abs() > MOST_MS {
+            return bad("alarm.held_ms", format!("{held_ms} ms, expected at most {MOST_MS:e}"));
+        }
+        let pace = Pace { last_ms: (timed != 0).then_some(last_ms), gap_ms, gaps, held_ms };
         let governor = Governor {
             pace,
             correction,

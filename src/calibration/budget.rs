@@ -21,8 +21,9 @@ const CALM_EVENTS: f64 = 50.0;
 const WORSE: f64 = 1.5;
 /// Mean distances between two alerts after which an incident that still lasts is told again.
 const LASTING: f64 = 2.0;
-/// Mean gaps between two events that a gap may be long, and events that the mean is taken over.
-const LONGEST_GAP: f64 = 1000.0;
+/// Mean gaps from which a gap may be a wild clock's, the longest that counts, and events that the mean is taken over.
+const FAR_GAP: f64 = 1000.0;
+const LONGEST_GAP_MS: f64 = 7.0 * DAY_MS;
 const GAPS: f64 = 4096.0;
 
 /// How many alerts people are willing to look at.
@@ -48,34 +49,41 @@ pub(super) struct Pace {
     /// Mean gap between two events in milliseconds, late ones below 0, and how many gaps it is of.
     pub(super) gap_ms: f64,
     pub(super) gaps: f64,
+    /// A far gap that isn't believed yet.
+    pub(super) held_ms: f64,
 }
 
 impl Pace {
-    /// Milliseconds since the last event, below zero where it was later. A wild clock moves them by no more than a thousand mean gaps, and
-    /// gives them back with the next event.
-    fn elapsed_ms(&mut self, time_ms: Option<i64>) -> f64 {
-        let (Some(time), before) = (time_ms, self.last_ms) else { return 0.0 };
+    /// Takes in when an event was. A far gap, as of a silence or a wild clock, counts once the next event is on its far side, too.
+    fn follow(&mut self, time_ms: Option<i64>) {
+        let (Some(time), before) = (time_ms, self.last_ms) else { return };
         self.last_ms = Some(time);
-        let Some(before) = before else { return 0.0 };
+        let Some(before) = before else { return };
         let gap = time as f64 - before as f64;
-        let longest = if self.gaps > 0.0 { LONGEST_GAP * (self.gap_ms.abs() + 1.0) } else { DAY_MS };
-        let gap = gap.clamp(-longest, longest);
+        let far = if self.gaps > 0.0 { FAR_GAP * (self.gap_ms.abs() + 1.0) } else { DAY_MS };
+        self.held_ms += gap;
+        let elapsed = if gap.abs() > far { 0.0 } else { std::mem::take(&mut self.held_ms) };
         self.gaps = (self.gaps + 1.0).min(GAPS);
-        self.gap_ms += (gap - self.gap_ms) / self.gaps;
-        gap
+        self.gap_ms += (elapsed.clamp(-LONGEST_GAP_MS, LONGEST_GAP_MS) - self.gap_ms) / self.gaps;
+    }
+
+    /// Mean milliseconds between two events, whichever of them comes first; 0 where that isn't known.
+    pub(super) fn mean_ms(&self) -> f64 {
+        self.gap_ms.abs()
     }
 
     /// Decades by which there are more than a thousand events a week, within one; 0 where that isn't known.
     pub(super) fn decades(&self) -> f64 {
-        if self.gap_ms > 0.0 { (WEEKLY_MS / self.gap_ms).log10().clamp(-1.0, 1.0) } else { 0.0 }
+        if self.gap_ms == 0.0 { 0.0 } else { (WEEKLY_MS / self.mean_ms()).log10().clamp(-1.0, 1.0) }
     }
 }
 
 impl Budget {
-    /// Alerts that `elapsed_ms` and an event allow, of which this partition gets `share`.
-    fn allows(self, elapsed_ms: f64, share: f64) -> f64 {
+    /// Alerts that an event allows, where `mean_ms` go by from one to the next, of which this partition gets `share`. Not the event's own
+    /// time: what a night allows is spread over the events that follow, and is all spent.
+    fn allows(self, mean_ms: f64, share: f64) -> f64 {
         match self {
-            Self::PerDay(alerts) => (alerts * share * elapsed_ms / DAY_MS).clamp(-1.0, 1.0),
+            Self::PerDay(alerts) => (alerts * share * mean_ms / DAY_MS).min(1.0),
             Self::Rate(rate) => rate,
         }
     }
@@ -139,27 +147,27 @@ impl Governor {
 
     /// Decades that are exceeded as often as the budget allows, if probabilities are right.
     fn expected(&self, budget: Budget, share: f64, excursion: f64) -> f64 {
-        let allowed = budget.allows(self.pace.gap_ms, share) * excursion;
+        let allowed = budget.allows(self.pace.mean_ms(), share) * excursion;
         if allowed > 0.0 { -allowed.min(0.5).log10() } else { MOST }
     }
 
     /// Whether this event is to alert.
     pub(super) fn advance(&mut self, budget: Budget, share: f64, excursion: f64, event: Rareness) -> bool {
-        let elapsed_ms = self.pace.elapsed_ms(event.time_ms);
+        self.pace.follow(event.time_ms);
+        let allowed = budget.allows(self.pace.mean_ms(), share);
         // As long as it isn't known how fast events come, a budget by time says nothing, and experience stays as it is.
-        if !event.ready || budget.allows(self.pace.gap_ms, share) <= 0.0 {
+        if !event.ready || allowed <= 0.0 {
             return false;
         }
         let expected = self.expected(budget, share, excursion);
         let least = self.incident.map_or(f64::NEG_INFINITY, |incident| incident.least);
         let gain = GAIN * (1.0 + (FIRST - 1.0) / (1.0 + self.alerts));
-        let correction = (self.correction - gain * budget.allows(elapsed_ms, share)).max(least);
+        let correction = (self.correction - gain * allowed).max(least);
         // No debts are run up where the threshold is as low or high as it can be.
         self.correction = correction.clamp(LEAST - expected, MOST - expected);
         let threshold = expected + self.correction;
         let mut alert = event.certain && event.decades > threshold;
         if let Some(mut incident) = self.incident {
-            let allowed = budget.allows(self.pace.gap_ms, share);
             incident.events += 1.0;
             incident.calm = if event.decades < (0.5 * threshold).max(CALM) { incident.calm + 1.0 } else { 0.0 };
             let over =

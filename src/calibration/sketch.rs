@@ -203,6 +203,17 @@ mod tests {
         assert!((tail.total * std::f64::consts::LN_2 / half_life - 1.0).abs() < 0.3);
     }
 
+    /// What is a twentieth of all is no anomaly: it counts, at once and in the end.
+    #[test]
+    fn a_level_that_rises_for_good_is_soon_experience() {
+        let mut stream = exponential(10_000);
+        stream.extend(exponential(10_000).iter().map(|nats| 30.0 + nats));
+        let few = learnt(&stream[..10_300], 1.0).tail();
+        assert!(few.probability(30.0) < 1e-3, "{}", few.probability(30.0));
+        let share = learnt(&stream, 1.0).tail().probability(30.0);
+        assert!((0.45..0.55).contains(&share), "{share}");
+    }
+
     #[test]
     fn surprisals_that_were_taken_out_count_no_more() {
         let normal = exponential(20_000);

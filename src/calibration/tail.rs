@@ -6,6 +6,9 @@ use super::sketch::PROTECTED;
 /// Events beyond which the tail is told by its law: so few say little by themselves.
 const FEW: f64 = 10.0;
 
+/// A share of all events that is withheld from the sketch and more than this is no longer of anomalies: the stream is another.
+const ANOMALIES: f64 = 0.05;
+
 /// Tail probabilities of surprisals, `P(S ≥ s)`.
 ///
 /// In the bulk it is `(1 + weight of surprisals ≥ s) / (1 + weight of all)`, below α no more often than α where surprisals are
@@ -13,7 +16,7 @@ const FEW: f64 = 10.0;
 /// tie. Beyond the ten most surprising events, or the thousandth, it goes on from there as the law of the excesses, [`Pareto`]:
 /// continuous, never rising, never zero, and below α as often as the law fits. What of the rarest thousandth was withheld from the
 /// sketch, half of it where surprisals are exchangeable, counts in both weights, up to that half: what was withheld beyond it are
-/// anomalies.
+/// anomalies, unless it is more than a twentieth of all, and then counts, too.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tail {
     /// Surprisal, and the weight below it.
@@ -42,7 +45,7 @@ impl Tail {
         let mut tail = Self {
             knots: Vec::with_capacity(means.len() + 2),
             total,
-            withheld: withheld.min(half),
+            withheld: if withheld > ANOMALIES * (total + withheld) { withheld } else { withheld.min(half) },
             doubted: withheld,
             beyond: None,
         };
@@ -57,7 +60,7 @@ impl Tail {
         if !means.is_empty() {
             tail.knots.push((max, below));
         }
-        let thinned = if half > 0.0 { tail.withheld / half } else { 0.0 };
+        let thinned = if half > 0.0 { (withheld / half).min(1.0) } else { 0.0 };
         if let Some(law) = Pareto::fit(means, weights, thinned) {
             let few = (FEW / total).max(PROTECTED);
             // The last knot that is not yet among the few.
@@ -82,9 +85,23 @@ impl Tail {
         self.total + self.doubted
     }
 
+    /// The weight of surprisals that were withheld.
+    pub fn doubted(&self) -> f64 {
+        self.doubted
+    }
+
     /// The surprisal that a `share` of all events is below; none where it is among those withheld.
     pub fn quantile(&self, share: f64) -> Option<f64> {
-        let below = share * self.events();
+        self.at(share * self.events())
+    }
+
+    /// The surprisal that a `share` of those that were not withheld is below.
+    pub fn usual_quantile(&self, share: f64) -> Option<f64> {
+        self.at(share * self.total)
+    }
+
+    /// The surprisal that has this much weight below it.
+    fn at(&self, below: f64) -> Option<f64> {
         let above = self.knots.partition_point(|knot| knot.1 < below);
         let (right, weight_right) = *self.knots.get(above)?;
         let (left, weight_left) = self.knots[above.checked_sub(1)?];

@@ -16,6 +16,12 @@ const BELIEVED: f64 = 0.95;
 /// The power of the density that an event is weighted by.
 const POWER: f64 = 0.5;
 
+/// Standard deviations by which more than that must have been doubted for none to be.
+const CERTAIN: f64 = 3.0;
+
+/// The share, of what was not doubted, that is believed in full where what was is a twentieth of all.
+const USUAL: f64 = 0.999;
+
 /// Events seen before any is doubted.
 const EXPERIENCE: f64 = 100.0;
 
@@ -24,9 +30,14 @@ const LEAST: f64 = 1e-8;
 
 /// The weights of events with these `surprisals`, in nats, as far as they were judged; none where all are 1.
 pub fn weights(seen: &Tail, surprisals: &[Option<f64>]) -> Vec<f64> {
-    let experienced = seen.events() >= EXPERIENCE;
-    // Where more than one in twenty is too rare for the sketch, the model is what is wrong.
-    let Some(believed) = experienced.then(|| seen.quantile(BELIEVED)).flatten() else { return Vec::new() };
+    if seen.events() < EXPERIENCE {
+        return Vec::new();
+    }
+    // Where more than one in twenty is too rare for the sketch, and not by chance, the model is what is wrong.
+    let chance = CERTAIN * (BELIEVED * (1.0 - BELIEVED) / seen.events()).sqrt();
+    let by_chance = seen.doubted() <= (1.0 - BELIEVED + chance) * seen.events();
+    let usual = || by_chance.then(|| seen.usual_quantile(USUAL)).flatten();
+    let Some(believed) = seen.quantile(BELIEVED).or_else(usual) else { return Vec::new() };
     // Where a model can't tell, nothing is less plausible.
     let told = |surprisal: f64| if surprisal.is_nan() { f64::INFINITY } else { surprisal };
     let weight = |surprisal: f64| (-POWER * (told(surprisal) - believed).max(0.0)).exp();

@@ -50,9 +50,9 @@ pub const USUAL_BLOCK: usize = 8;
 /// Events learnt in one step at most.
 pub const MAX_BLOCK: usize = 32;
 
-/// A number whose spread is to a member less than this share of what it is to the lasting one stands still. Its density there grows
-/// without bound, so that it alone would decide: it is then compared as it is, in each member's own units.
-const STANDSTILL: f64 = 1.0 / 16.0;
+/// A number whose spread is to a member less than this share of what it is to the lasting one stands still: its density there grows
+/// without bound, and counts as if the spread were this.
+const STANDSTILL: f64 = 1e-4;
 
 /// The stream of noise that tells of which member a drawn event is.
 const CHOICE: u32 = u32::MAX;
@@ -228,8 +228,8 @@ impl<M: Model> Inferred<M> {
             let scales = self.model.scales(member).into_iter();
             scales
                 .filter_map(|(cell, scale)| Some((cell, scale / lasting.get(&cell)?)))
-                .filter(|(_, ratio)| *ratio != 1.0 && *ratio > STANDSTILL)
-                .map(|(cell, ratio)| (cell, ratio.ln()))
+                .filter(|(_, ratio)| *ratio != 1.0)
+                .map(|(cell, ratio)| (cell, ratio.max(STANDSTILL).ln()))
                 .collect()
         };
         let exchange = members.iter().map(exchange).collect();

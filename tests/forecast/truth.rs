@@ -70,6 +70,34 @@ fn one_event_has_a_bounded_say() {
     assert!(spoilt[at].extremity > 50.0 && clean[at].extremity < 8.0);
 }
 
+/// However far out one event is, later ones are judged as they would be without it: the interval is as wide, and an anomaly as odd.
+#[test]
+fn one_glitch_blinds_nobody() {
+    const AT: usize = 2_000;
+    let (values, _) = autoregression(AT + 1_001, 12);
+    let model = model();
+    // What is said at some distance from the glitch, and how odd twenty standard deviations of the noise more would be.
+    let said = |glitch: Option<f64>, age: usize| {
+        let mut values = values[..=AT + age].to_vec();
+        values[AT] = glitch.unwrap_or(values[AT]);
+        let (said, _) = follow(&model, model.nothing(), &series(&values));
+        let (_, evidence) = follow(&model, model.nothing(), &series(&values[..AT + age]));
+        values[AT + age] += 20.0;
+        let odd = model.extremity(&evidence, series(&values).view().slice(AT + age..AT + age + 1)).unwrap()[0];
+        let prediction = said[AT + age].prediction.unwrap();
+        (prediction.expected, prediction.upper - prediction.lower, odd)
+    };
+    for age in [10, 100, 1_000] {
+        let (expected, width, odd) = said(None, age);
+        for glitch in [1e3, 1e6, 4_294_967_296.0, -1.8e19, 1e100] {
+            let (other, wide, blind) = said(Some(glitch), age);
+            println!("{glitch:e}, {age} later: {:+.2}, {:.2} as wide, an anomaly at {blind:.0} of {odd:.0}", other - expected, wide / width);
+            assert!((other - expected).abs() < 1.5, "{glitch:e}, {age} later: {other} for {expected}");
+            assert!((0.5..2.0).contains(&(wide / width)) && blind > 0.4 * odd, "{glitch:e}, {age} later: {wide} for {width}, {blind} for {odd}");
+        }
+    }
+}
+
 #[test]
 fn a_step_that_lasts_is_learnt_within_ten_events() {
     let mut values = seasonal(3_000, 9);

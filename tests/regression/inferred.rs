@@ -104,3 +104,22 @@ fn scores(rows: &Rows, size: usize) -> Vec<f64> {
     }
     scores
 }
+
+/// A target that becomes a hundred times as steady is soon known by the member that forgets soon enough, and that one is followed.
+#[test]
+fn a_spread_that_falls_a_hundredfold_is_followed() {
+    let (before, count) = (12_000, 16_000);
+    let spread = |event: u64| if event < before { 1.0 } else { 0.01 };
+    let cells = (0..count).flat_map(|event| {
+        let [a, b, noise] = [0, 1, 2].map(|at| normal(4 * event + at));
+        [a, b, 5.0 + spread(event) * noise]
+    });
+    let rows = Rows::from_cells(3, cells.collect());
+    let units = alone(&rows, f64::INFINITY);
+    let late = (count - 250) as usize..count as usize;
+    let found = scores(&rows, count as usize);
+    let truth = |event: usize| 0.5 * ((std::f64::consts::TAU).ln() + normal(4 * event as u64 + 2).powi(2)) + 0.01_f64.ln();
+    let lost = late.clone().map(|event| found[event] + units[event].1 - truth(event)).sum::<f64>() / late.len() as f64;
+    println!("lost {lost:.3} nats an event");
+    assert!((-0.01..0.15).contains(&lost), "{lost}");
+}

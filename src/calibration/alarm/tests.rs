@@ -262,3 +262,42 @@ fn severity_is_that_of_another_implementation() {
         assert!(at == expected_at && (severity - expected).abs() < 1e-9, "{at} {severity}, expected {expected_at} {expected}");
     }
 }
+
+/// Alerts of an alarm whose events, ordinary ones, come at these times.
+fn alerts_at(settings: &Alerts, times_ms: impl Iterator<Item = i64>) -> usize {
+    let noise = Noise::new(11);
+    let mut alarm = Alarm::default();
+    let judged = times_ms.zip(0..).map(|(time_ms, at)| {
+        alarm.advance(settings, Observation { time_ms: Some(time_ms), ..event(at, -noise.uniform(0, 0, at).ln()) }).alert
+    });
+    judged.filter(|alert| *alert).count()
+}
+
+#[test]
+fn a_day_is_a_day_however_events_are_spread_over_it() {
+    const DAY_MS: i64 = 86_400_000;
+    // So many a day, all within the first so many milliseconds of it.
+    let bursts = |events: i64, within_ms: i64, days: i64| {
+        (0..events * days).map(move |at| at / events * DAY_MS + at % events * within_ms / events)
+    };
+    let workdays = |days: i64| bursts(10_000, DAY_MS / 3, days).filter(|time| time / DAY_MS % 7 < 5);
+    let skewed = |days: i64| {
+        let noise = Noise::new(12);
+        let lag = (0..10).map(|host| (noise.uniform(0, 0, host) * 60_000.0) as i64).collect::<Vec<_>>();
+        (0..days * 43_200).map(move |at| at * 2_000 - lag[at as usize % 10])
+    };
+    let daily: [(&str, f64, f64, Box<dyn Iterator<Item = i64>>); 7] = [
+        ("evenly", 1.0, 60.0, Box::new(bursts(5_000, DAY_MS, 60))),
+        ("in office hours", 1.0, 60.0, Box::new(bursts(5_000, DAY_MS / 3, 60))),
+        ("in office hours", 10.0, 60.0, Box::new(bursts(5_000, DAY_MS / 3, 60))),
+        ("on workdays", 1.0, 70.0, Box::new(workdays(70))),
+        ("at night, at once", 1.0, 60.0, Box::new(bursts(5_000, 1_000, 60))),
+        ("by skewed clocks", 12.0, 5.0, Box::new(skewed(5))),
+        ("the newest first", 1.0, 60.0, Box::new(bursts(5_000, DAY_MS, 60).map(|time| -time))),
+    ];
+    for (name, per_day, days, times) in daily {
+        let found = alerts_at(&Alerts { budget: Budget::PerDay(per_day), ..Alerts::default() }, times) as f64;
+        println!("{name}: {found} of {}", per_day * days);
+        assert!((found / (per_day * days) - 1.0).abs() < 0.25, "{name}: {found} of {}", per_day * days);
+    }
+}

@@ -29,6 +29,13 @@ const FAR_STEP: f64 = 25.0;
 /// Events that the mean and variance about the series' level are taken over.
 const WINDOW: f64 = 512.0;
 
+/// How far from the last event one may be, in the series' spread, to be taken as it is: one farther out is held at this. Its square would
+/// else be in all that isn't weighed for thousands of events.
+const FARTHEST: f64 = 100.0;
+
+/// Events in a row so far out from which they are taken as they are: the series is elsewhere.
+const LASTING: f64 = 3.0;
+
 /// The bank, and what its features are made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Dynamics {
@@ -59,28 +66,38 @@ pub struct Recent {
     pub step: f64,
     /// Discounted number of steps behind it.
     pub step_count: f64,
+    /// Events in a row, up to x_{t−1}, that were farther out than [`FARTHEST`].
+    pub far: f64,
 }
 
 /// Numbers in [`Recent`].
-pub const RECENT: usize = 11;
+pub const RECENT: usize = 12;
 
 impl Recent {
     /// As numbers, in the order of the fields.
     pub fn numbers(&self) -> [f64; RECENT] {
         let [a, b] = self.steps;
         let [quick, middle, slow] = self.means;
-        [self.last, a, b, self.season, quick, middle, slow, self.level, self.variance, self.step, self.step_count]
+        [self.last, a, b, self.season, quick, middle, slow, self.level, self.variance, self.step, self.step_count, self.far]
     }
 
     /// What [`numbers`](Self::numbers) gave.
     pub fn from_numbers(numbers: [f64; RECENT]) -> Self {
-        let [last, a, b, season, quick, middle, slow, level, variance, step, step_count] = numbers;
-        Self { last, steps: [a, b], season, means: [quick, middle, slow], level, variance, step, step_count }
+        let [last, a, b, season, quick, middle, slow, level, variance, step, step_count, far] = numbers;
+        Self { last, steps: [a, b], season, means: [quick, middle, slow], level, variance, step, step_count, far }
     }
 
     /// The square of a step before any is known: the typical one, and next to nothing of the series' spread and level.
     fn prior(&self) -> f64 {
         self.step + 1e-8 * self.variance + 1e-12 * self.level * self.level + 1e-100
+    }
+
+    /// `x` as it is learnt, and how many in a row have been far out with it. What has never varied has no spread to be held by.
+    fn held(&self, x: f64) -> (f64, f64) {
+        let most = FARTHEST * (self.variance.max(self.step) + 1e-12 * self.level * self.level).sqrt();
+        let gap = x - self.last;
+        let far = if self.variance > 0.0 && gap.abs() > most { self.far + 1.0 } else { 0.0 };
+        (if far > 0.0 && far < LASTING { self.last + gap.clamp(-most, most) } else { x }, far)
     }
 
     fn features(&self, season: f64, prior: f64) -> [f64; MOST] {
@@ -130,6 +147,8 @@ impl Dynamics {
     pub fn learn(&mut self, x: f64, season: f64, rows: u64, weights: &[f64], robust: bool) {
         let prior = self.recent.prior();
         let phi = self.recent.features(season, prior);
+        let (x, far) = if robust { self.recent.held(x) } else { (x, 0.0) };
+        self.recent.far = far;
         for (at, (regression, weight)) in self.bank.iter_mut().zip(weights).enumerate() {
             let features = SPECIFICATIONS[at % SPECIFICATIONS.len()];
             regression.learn(&phi[..features], x - self.recent.last, *weight, DISCOUNTS[at / SPECIFICATIONS.len()]);
