@@ -34,20 +34,50 @@ fn a_slow_loop_bounds_what_is_buffered_and_misses_nothing() {
         next.insert(run.partition, run.next);
         seen += run.len();
         reached = reached.max(copier.stream.buffered_records() + run.len());
-        // Holds still until the buffer is full or half full and paused, and then for long enough that it is paused.
         if pauses < 3 && seen > pauses * 50_000 {
             pauses += 1;
-            let (full_by, still_until) = (Instant::now() + LIMIT, Instant::now() + Duration::from_millis(600));
-            while copier.stream.buffered_records() < most / 2 || Instant::now() < still_until {
-                let buffered = copier.stream.buffered_records();
-                assert!(buffered <= bound, "{buffered} records are buffered, {most} are allowed");
-                assert!(Instant::now() < full_by, "the buffer doesn't fill");
-                thread::sleep(Duration::from_millis(1));
-            }
+            hold_still(&copier, most, bound);
         }
     }
     assert_eq!(seen, events);
     assert!(reached >= most, "the bound was reached");
+}
+
+/// Takes nothing until the buffer is full, or half full and paused, and then for long enough that it is paused.
+fn hold_still(copier: &Copier, most: usize, bound: usize) {
+    let (full_by, still_until) = (Instant::now() + LIMIT, Instant::now() + Duration::from_millis(600));
+    while copier.stream.buffered_records() < most / 2 || Instant::now() < still_until {
+        let buffered = copier.stream.buffered_records();
+        assert!(buffered <= bound, "{buffered} records are buffered, {most} are allowed");
+        assert!(Instant::now() < full_by, "the buffer doesn't fill");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A partition that is ordered meanwhile, as after a rebalance or an abort, is not read without end.
+#[test]
+fn an_order_while_reading_is_paused_waits_for_room() {
+    let brokers = Broker::shared().bootstrap();
+    let (partitions, events, most) = (2, 100_000, 4_096);
+    fill(brokers, "ordered", partitions, events);
+    let mut settings = settings(brokers, "ordered", "a");
+    settings.max_buffered_records = most;
+    let mut copier = Copier::connect(settings);
+    let bound = most + 1024 * partitions as usize;
+    let mut next = BTreeMap::from([(Partition(0), Offset(0)), (Partition(1), Offset(0))]);
+    let mut seen = 0;
+    while seen < events {
+        let run = copier.run();
+        assert_eq!(run.from, next[&run.partition], "no record is skipped, none comes twice");
+        seen += run.len();
+        next.insert(run.partition, run.next);
+        if seen == run.len() {
+            hold_still(&copier, most, bound);
+            copier.stream.resume(&[(run.partition, run.next)]).unwrap();
+            hold_still(&copier, most, bound);
+        }
+    }
+    assert_eq!(seen, events);
 }
 
 #[test]

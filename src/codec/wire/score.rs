@@ -349,6 +349,30 @@ mod tests {
         Explanation { contributions: contributions.into(), nearest: Some("3@17".into()) }
     }
 
+    /// However many fields there are and whatever they are called, a score fits into a message, and what it says adds up.
+    #[test]
+    fn an_account_of_very_many_fields_has_room() {
+        let contribution = |at: usize| Contribution {
+            column: format!("{at:04}{}", "\u{1}".repeat(120)),
+            nats: 4096.0 - at as f64,
+            expected: Some(Expected::Value { likeliest: "\u{2}".repeat(1024), probability: 0.5 }),
+        };
+        let explanation = Explanation { contributions: (0..4096).map(contribution).collect(), nearest: None };
+        let total: f64 = explanation.contributions.iter().map(|one| one.nats).sum();
+        let score = Score { surprisal: total, alert: true, explanation: Some(explanation.into()), ..Score::default() };
+        let head = Head { offset: Offset(0), timestamp_ms: None, key: Some(vec![1; 64 << 10].into()) };
+        for format in [Format::Json, Format::Protobuf] {
+            let mut out = Vec::new();
+            encode_score("m", "t", Partition(0), &head, &score, format, &mut out);
+            assert!(out.len() < 900_000, "{} bytes", out.len());
+            let read = decode_score(&out, format).unwrap().score.explanation.unwrap();
+            let (last, told) = read.contributions.split_last().unwrap();
+            assert_eq!((last.column.as_str(), &last.expected), ("(others)", &None));
+            assert!(told.len() > 20 && told[0].column.starts_with("0000"));
+            assert!((read.contributions.iter().map(|one| one.nats).sum::<f64>() / total - 1.0).abs() < 1e-12);
+        }
+    }
+
     fn cases() -> Vec<(Head, Score)> {
         let keys: [Option<&[u8]>; 5] = [None, Some(b""), Some("schlüssel \"1\"\n".as_bytes()), Some(b"\xff\x00\xfe"), Some(b"k")];
         let floats = [0.0, -0.0, 1.0 / 3.0, -17.25, 5e-324, f64::MAX, f64::MIN, 0.1 + 0.2, 2.225_073_858_507_201e-308];
