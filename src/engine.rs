@@ -433,8 +433,7 @@ impl<M: Model> Engine<M> {
         place.trail.alarm.inherit(&others);
         // A budget by time is split evenly among the partitions that have events.
         let share = 1.0 / (1 + others.len()) as f64;
-        let (mut surprisals, mut wide) = (Vec::new(), Vec::new());
-        let mut start = 0;
+        let (mut wide, mut start) = (Vec::new(), 0);
         while start < run.heads.len() {
             let block = self.setup.learning.block_len(place.site.events);
             let most = run.heads.len().min(start + block - place.surprisals.len());
@@ -450,46 +449,8 @@ impl<M: Model> Engine<M> {
                 self.setup.derivation.derive(&mut place.trail.memory, rows, about, !forgotten, &mut wide);
                 rows.with_cells(self.width, &wide)
             };
-            surprisals.clear();
-            self.model.score(&self.belief.posterior, rows, &mut surprisals);
-            // Where a model can't tell, nothing is more surprising.
-            let told = |number: f64| if number.is_nan() { f64::INFINITY } else { number };
-            let judged: Vec<bool> = (0..rows.len()).map(|row| self.model.judges(rows.row(row))).collect();
-            let predictions = self.model.predict(&self.belief.posterior, rows);
-            let extremities = self.model.extremity(&self.belief.posterior, rows);
-            scores.extend(surprisals.iter().enumerate().map(|(row, &surprisal)| {
-                let Surprisal { nats, sd } = surprisal;
-                let extremity = extremities.as_ref().map_or(nats, |extremities| extremities[row]);
-                let head = &run.heads[start + row];
-                // Nobody is told of what is to be forgotten.
-                let (verdict, changes) = match forgotten {
-                    true => Default::default(),
-                    false => {
-                        let surprisal = judged[row].then_some(surprisal);
-                        place.trail.follow(&self.setup, head, rows.row(row), surprisal, extremity, share)
-                    }
-                };
-                let Verdict { severity, alert, rarity } = verdict;
-                // No account is given again.
-                let explained = match self.setup.explain {
-                    Explain::Never => false,
-                    Explain::Alerts => alert,
-                    Explain::Always => true,
-                } && head.offset >= place.scored_to;
-                let explain = || self.model.explain(&self.belief.posterior, rows.slice(row..row + 1)).map(Box::new);
-                Score {
-                    surprisal: told(nats),
-                    surprisal_sd: told(sd),
-                    tail_probability: if judged[row] { self.belief.tail.probability(told(nats)) } else { 1.0 },
-                    alert,
-                    severity,
-                    rarity: if alert { rarity } else { 0.0 },
-                    step: self.step,
-                    prediction: predictions.as_ref().and_then(|predictions| predictions[row]),
-                    explanation: if explained { explain() } else { None },
-                    changes,
-                }
-            }));
+            let (told, surprisals) = self.score(&mut place, &run.heads[start..end], rows, (!forgotten).then_some(share));
+            scores.extend(told);
             // What is to be forgotten is scored like any event, and leaves no trace in what is learnt.
             if forgotten {
                 start = end;
@@ -499,7 +460,7 @@ impl<M: Model> Engine<M> {
             if place.surprisals.is_empty() {
                 place.pending_from = run.heads[start].offset;
             }
-            place.surprisals.extend(surprisals.iter().zip(&judged).map(|(surprisal, judged)| judged.then_some(surprisal.nats)));
+            place.surprisals.extend(surprisals);
             place.times.extend(run.heads[start..end].iter().filter_map(|head: &Head| head.timestamp_ms));
             if !whole {
                 place.pending.extend(rows, &self.categories);
@@ -517,6 +478,49 @@ impl<M: Model> Engine<M> {
         place.next = run.next;
         self.places.insert(run.partition, place);
         scores
+    }
+
+    /// Scores events, follows them with this `share` of a budget by time, and gives the surprisals of those that the model judges. Without
+    /// a share they are to be forgotten, and nobody is told of them.
+    fn score(
+        &self,
+        place: &mut Place<M>,
+        heads: &[Head],
+        rows: RowsView<'_>,
+        share: Option<f64>,
+    ) -> (Vec<Score>, Vec<Option<f64>>) {
+        let posterior = &self.belief.posterior;
+        let mut surprisals = Vec::with_capacity(rows.len());
+        self.model.score(posterior, rows, &mut surprisals);
+        let (predictions, extremities) = (self.model.predict(posterior, rows), self.model.extremity(posterior, rows));
+        let score = |(at, (surprisal, head)): (usize, (Surprisal, &Head))| {
+            let surprisal = surprisal.told();
+            let judged = self.model.judges(rows.row(at)).then_some(surprisal);
+            let extremity = extremities.as_ref().map_or(surprisal.nats, |extremities| extremities[at]);
+            let follow = |share| place.trail.follow(&self.setup, head, rows.row(at), judged, extremity, share);
+            let (Verdict { severity, alert, rarity }, changes) = share.map(follow).unwrap_or_default();
+            let wanted = match self.setup.explain {
+                Explain::Never => false,
+                Explain::Alerts => alert,
+                Explain::Always => true,
+            };
+            let explain = || self.model.explain(posterior, rows.slice(at..at + 1)).map(Box::new);
+            let score = Score {
+                surprisal: surprisal.nats,
+                surprisal_sd: surprisal.sd,
+                tail_probability: judged.map_or(1.0, |surprisal| self.belief.tail.probability(surprisal.nats)),
+                alert,
+                severity,
+                rarity: if alert { rarity } else { 0.0 },
+                step: self.step,
+                prediction: predictions.as_ref().and_then(|predictions| predictions[at]),
+                // No account is given again.
+                explanation: if wanted && head.offset >= place.scored_to { explain() } else { None },
+                changes,
+            };
+            (score, judged.map(|surprisal| surprisal.nats))
+        };
+        surprisals.into_iter().zip(heads).enumerate().map(score).unzip()
     }
 
     /// Learns a block: `λ_p ← γⁿ λ_p + ∇_m E_q[ln p(block | θ)]`. A block that would bring in a number that is not finite

@@ -86,6 +86,14 @@ pub struct Surprisal {
     pub sd: f64,
 }
 
+impl Surprisal {
+    /// The same, where the model can't tell infinite: then nothing is more surprising.
+    pub fn told(self) -> Self {
+        let told = |number: f64| if number.is_nan() { f64::INFINITY } else { number };
+        Self { nats: told(self.nats), sd: told(self.sd) }
+    }
+}
+
 /// A block of events to be learnt, and where it stands.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a> {
@@ -93,7 +101,7 @@ pub struct Block<'a> {
     pub rows: RowsView<'a>,
     /// Whose they are.
     pub partition: Partition,
-    /// Where the first of them stands: with the partition it names whatever the block brings to life.
+    /// Where the first of them stands, or of those left out before it: with the partition it names whatever the block brings to life.
     pub offset: Offset,
     /// Steps that the site has taken before: the place in every sequence of noise.
     pub step: u64,

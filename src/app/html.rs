@@ -96,7 +96,7 @@ struct Column {
     values: Vec<f64>,
 }
 
-/// Where a number entered another regime.
+/// Where a series, a column's or another, entered another regime.
 #[derive(Clone, Debug)]
 struct Turn {
     series: String,

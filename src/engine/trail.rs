@@ -37,11 +37,7 @@ impl Trail {
         let Head { offset, timestamp_ms: time_ms, .. } = *head;
         let judge = |Surprisal { sd, .. }| self.alarm.advance(&setup.alerts, Observation { extremity, sd, time_ms, share });
         let verdict = surprisal.map(judge).unwrap_or_default();
-        let nats = match surprisal {
-            None => f64::NAN,
-            Some(Surprisal { nats, .. }) if nats.is_nan() => f64::INFINITY,
-            Some(Surprisal { nats, .. }) => nats,
-        };
+        let nats = surprisal.map_or(f64::NAN, |surprisal| surprisal.nats);
         (verdict, self.regimes.observe(&setup.watch, Origin { offset: offset.0, time_ms }, cells, nats))
     }
 

@@ -8,7 +8,12 @@ pub const PLACES: usize = 1000;
 
 /// The place, in `0..PLACES`, of something at `x` in 0..=1.
 pub fn place(x: f64) -> usize {
-    ((x * PLACES as f64) as usize).min(PLACES - 1)
+    place_of(x, PLACES)
+}
+
+/// The place, in `0..places`, of something at `x` in 0..=1.
+pub fn place_of(x: f64, places: usize) -> usize {
+    ((x * places as f64) as usize).min(places - 1)
 }
 
 /// The lowest and the highest point of a place, each with its turn among all points.

@@ -3,7 +3,7 @@
 use super::panel::Panel;
 use super::scale::{Along, Scale};
 use super::text::{clip, count, counted, number, time};
-use super::thin::{Dots, PLACES, extremes, means, place};
+use super::thin::{Dots, PLACES, extremes, means, place, place_of};
 use super::{ColumnId, Observation, Series, Turn};
 
 const VALUE_HEIGHT: usize = 130;
@@ -126,13 +126,13 @@ fn shade(panel: &mut Panel, stretches: &[(f64, f64)]) {
 pub fn readouts(series: &Series, along: Along, places: usize) -> Vec<String> {
     let mut parts: Vec<Option<(usize, usize)>> = vec![None; places];
     for (index, seen) in series.observations.iter().enumerate() {
-        let part = ((along.at(seen.position(along.is_time)) * places as f64) as usize).min(places - 1);
+        let part = place_of(along.at(seen.position(along.is_time)), places);
         parts[part] = Some((parts[part].map_or(index, |(first, _)| first), index));
     }
     let mut turned: Vec<Vec<&str>> = vec![Vec::new(); places];
     for turn in &series.turns {
         if let Some(x) = at(turn, along) {
-            turned[((x * places as f64) as usize).min(places - 1)].push(&turn.series);
+            turned[place_of(x, places)].push(&turn.series);
         }
     }
     let readout = |(first, last): (usize, usize), turned: &[&str]| {
