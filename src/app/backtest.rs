@@ -64,7 +64,8 @@ pub fn run(arguments: &BacktestArgs, model_of: ModelOf<'_>) -> Result<(), AppErr
     }
     let create = |path| Scores::create(path, setup.explain != Explain::Never);
     let mut scores = arguments.scores.as_deref().map(create).transpose()?;
-    let mut drawn = arguments.html.as_deref().map(|path| (path, Drawn::new(&arguments.input, &schema, config.target.as_deref(), &setup)));
+    let mut drawn =
+        arguments.html.as_deref().map(|path| (path, Drawn::new(&arguments.input, &schema, config.target.as_deref(), &setup)));
     let report = backtest(&arguments.input, &schema, label, model, setup, &mut |row| {
         if let Some((_, drawn)) = &mut drawn {
             drawn.push(&row);

@@ -6,8 +6,9 @@ use super::sketch::PROTECTED;
 /// Events beyond which the tail is told by its law: so few say little by themselves.
 const FEW: f64 = 10.0;
 
-/// A share of all events that is withheld from the sketch and more than this is no longer of anomalies: the stream is another.
+/// The share of all events that may be anomalies, and by how many standard deviations of what it is by chance it may be more.
 const ANOMALIES: f64 = 0.05;
+const BY_CHANCE: f64 = 3.0;
 
 /// Tail probabilities of surprisals, `P(S ≥ s)`.
 ///
@@ -16,7 +17,7 @@ const ANOMALIES: f64 = 0.05;
 /// tie. Beyond the ten most surprising events, or the thousandth, it goes on from there as the law of the excesses, [`Pareto`]:
 /// continuous, never rising, never zero, and below α as often as the law fits. What of the rarest thousandth was withheld from the
 /// sketch, half of it where surprisals are exchangeable, counts in both weights, up to that half: what was withheld beyond it are
-/// anomalies, unless it is more than a twentieth of all, and then counts, too.
+/// anomalies, unless the stream [is another](Self::is_another), and then all counts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tail {
     /// Surprisal, and the weight below it.
@@ -45,7 +46,7 @@ impl Tail {
         let mut tail = Self {
             knots: Vec::with_capacity(means.len() + 2),
             total,
-            withheld: if withheld > ANOMALIES * (total + withheld) { withheld } else { withheld.min(half) },
+            withheld: withheld.min(half),
             doubted: withheld,
             beyond: None,
         };
@@ -60,7 +61,7 @@ impl Tail {
         if !means.is_empty() {
             tail.knots.push((max, below));
         }
-        let thinned = if half > 0.0 { (withheld / half).min(1.0) } else { 0.0 };
+        let thinned = if half > 0.0 { tail.withheld / half } else { 0.0 };
         if let Some(law) = Pareto::fit(means, weights, thinned) {
             let few = (FEW / total).max(PROTECTED);
             // The last knot that is not yet among the few.
@@ -72,6 +73,12 @@ impl Tail {
 
     /// Estimate of P(S ≥ `surprisal`), in (0, 1].
     pub fn probability(&self, surprisal: f64) -> f64 {
+        let usual = self.usual(surprisal);
+        if self.is_another() { (self.doubted + usual * self.total) / self.events() } else { usual }
+    }
+
+    /// The same among what is usual.
+    fn usual(&self, surprisal: f64) -> f64 {
         match &self.beyond {
             Some(Beyond { from, probability, law }) if surprisal > *from => {
                 (probability * law.survival(*from, surprisal)).clamp(f64::MIN_POSITIVE, 1.0)
@@ -85,23 +92,19 @@ impl Tail {
         self.total + self.doubted
     }
 
-    /// The weight of surprisals that were withheld.
-    pub fn doubted(&self) -> f64 {
-        self.doubted
+    /// The share of events up to which they may be the exception: a twentieth, and three standard deviations of what that is by chance.
+    pub fn exceptions(&self) -> f64 {
+        ANOMALIES + BY_CHANCE * (ANOMALIES * (1.0 - ANOMALIES) / self.events()).sqrt()
+    }
+
+    /// Whether more than that is far rarer than what is usual: then what is usual has changed.
+    pub fn is_another(&self) -> bool {
+        self.doubted > self.exceptions() * self.events()
     }
 
     /// The surprisal that a `share` of all events is below; none where it is among those withheld.
     pub fn quantile(&self, share: f64) -> Option<f64> {
-        self.at(share * self.events())
-    }
-
-    /// The surprisal that a `share` of those that were not withheld is below.
-    pub fn usual_quantile(&self, share: f64) -> Option<f64> {
-        self.at(share * self.total)
-    }
-
-    /// The surprisal that has this much weight below it.
-    fn at(&self, below: f64) -> Option<f64> {
+        let below = share * self.events();
         let above = self.knots.partition_point(|knot| knot.1 < below);
         let (right, weight_right) = *self.knots.get(above)?;
         let (left, weight_left) = self.knots[above.checked_sub(1)?];
@@ -110,7 +113,7 @@ impl Tail {
 
     /// The weight with which `surprisal` is learnt: `min(1, p / 0.001)`.
     pub(super) fn weight(&self, surprisal: f64) -> f64 {
-        (self.probability(surprisal) / PROTECTED).min(1.0)
+        (self.usual(surprisal) / PROTECTED).min(1.0)
     }
 
     fn seen(&self, surprisal: f64) -> f64 {

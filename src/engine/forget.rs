@@ -5,9 +5,9 @@ use crate::features::{Rows, RowsView};
 use crate::inference::rule::Rule;
 use crate::models::{Evidence, Model};
 
-/// Whether the evidence of some events can be told from that of all others of `site`; why not, if it can't.
-pub fn separable<M: Model>(model: &M, setup: &Setup, site: &Site<M::Evidence>) -> Result<(), &'static str> {
-    let nothing = Rows::new(0);
+/// Whether the evidence of some events, of `width` cells each, can be told from that of all others of `site`; why not, if it can't.
+pub fn separable<M: Model>(model: &M, setup: &Setup, site: &Site<M::Evidence>, width: usize) -> Result<(), &'static str> {
+    let nothing = Rows::new(width);
     let reasons = [
         (model.contribution(&site.evidence, nothing.view()).is_none(), "what an event teaches depends on what was known"),
         (setup.learning.rule != Rule::default(), "the model forgets, or learns for a population"),
@@ -27,7 +27,7 @@ pub fn subtract<M: Model>(
     rows: RowsView<'_>,
     surprisals: &[f64],
 ) -> Result<Site<M::Evidence>, &'static str> {
-    separable(model, setup, site)?;
+    separable(model, setup, site, rows.width())?;
     let digits = "too little would be left beside them for the digits to bear it";
     let contribution = model.contribution(&site.evidence, rows).ok_or(digits)?;
     let mut rest = site.clone();

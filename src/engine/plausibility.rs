@@ -1,7 +1,8 @@
 //! Robust learning: an event is believed as far as it is plausible.
 //!
 //! An event of density p(x) is learnt with the weight `min(1, √(p(x) / p₀))`, where p₀ is the density that one event in twenty of those
-//! seen so far was below. In nats: `exp(−½ max(0, s − s₀))`, with s₀ the 95th percentile of surprisals. So what a single event adds to
+//! seen so far was below, and three standard deviations of what that is by chance: of n, a share of `0.05 + 3 √(0.05 · 0.95 / n)`. In nats:
+//! `exp(−½ max(0, s − s₀))`, with s₀ the surprisal that this share is above. So what a single event adds to
 //! a statistic falls as its square root of a density does, however far out it is. A new regime is learnt once it persists: when one
 //! event in twenty is of it, s₀ is where it is. An event that the model doesn't judge is believed: nothing speaks against it.
 //!
@@ -10,17 +11,8 @@
 use crate::calibration::Tail;
 use crate::features::{Rows, RowsView};
 
-/// The share of events that are believed in full.
-const BELIEVED: f64 = 0.95;
-
 /// The power of the density that an event is weighted by.
 const POWER: f64 = 0.5;
-
-/// Standard deviations by which more than that must have been doubted for none to be.
-const CERTAIN: f64 = 3.0;
-
-/// The share, of what was not doubted, that is believed in full where what was is a twentieth of all.
-const USUAL: f64 = 0.999;
 
 /// Events seen before any is doubted.
 const EXPERIENCE: f64 = 100.0;
@@ -30,14 +22,10 @@ const LEAST: f64 = 1e-8;
 
 /// The weights of events with these `surprisals`, in nats, as far as they were judged; none where all are 1.
 pub fn weights(seen: &Tail, surprisals: &[Option<f64>]) -> Vec<f64> {
-    if seen.events() < EXPERIENCE {
-        return Vec::new();
-    }
-    // Where more than one in twenty is too rare for the sketch, and not by chance, the model is what is wrong.
-    let chance = CERTAIN * (BELIEVED * (1.0 - BELIEVED) / seen.events()).sqrt();
-    let by_chance = seen.doubted() <= (1.0 - BELIEVED + chance) * seen.events();
-    let usual = || by_chance.then(|| seen.usual_quantile(USUAL)).flatten();
-    let Some(believed) = seen.quantile(BELIEVED).or_else(usual) else { return Vec::new() };
+    let experienced = seen.events() >= EXPERIENCE;
+    // Where more than may be the exception is too rare for the sketch, the model is what is wrong.
+    let believed = experienced.then(|| seen.quantile(1.0 - seen.exceptions())).flatten();
+    let Some(believed) = believed else { return Vec::new() };
     let weight = |surprisal: f64| (-POWER * (surprisal - believed).max(0.0)).exp();
     let whole = |weight: f64| if weight < LEAST { 0.0 } else { weight };
     surprisals.iter().map(|surprisal| surprisal.map_or(1.0, |surprisal| whole(weight(surprisal)))).collect()
@@ -57,7 +45,7 @@ mod tests {
     use super::*;
     use crate::calibration::Calibrator;
 
-    /// Surprisals of an exponential distribution, whose 95th percentile is ln 20.
+    /// Surprisals of an exponential distribution: a share is above minus its logarithm.
     fn seen(count: usize) -> Tail {
         let mut calibrator = Calibrator::default();
         let surprisals: Vec<f64> = (0..count).map(|index| -(1.0 - (index as f64 + 0.5) / count as f64).ln()).collect();
@@ -66,9 +54,10 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_the_root_of_the_density_beyond_the_95th_percentile() {
-        let beyond = |nats: f64| 20_f64.ln() + nats;
-        let surprisals = [-5.0, 0.0, 2.9, beyond(1.0), beyond(8.0), beyond(36.0), beyond(38.0), f64::INFINITY];
+    fn weights_are_the_root_of_the_density_beyond_the_percentile() {
+        let share = 0.05 + 3.0 * (0.05 * 0.95 / 20_000_f64).sqrt();
+        let beyond = |nats: f64| nats - share.ln();
+        let surprisals = [-5.0, 0.0, 2.88, beyond(1.0), beyond(8.0), beyond(36.0), beyond(38.0), f64::INFINITY];
         let weights = weights(&seen(20_000), &surprisals.map(Some));
         let expected = [1.0, 1.0, 1.0, (-0.5_f64).exp(), (-4.0_f64).exp(), (-18.0_f64).exp(), 0.0, 0.0];
         assert_eq!(weights.len(), expected.len());

@@ -183,7 +183,8 @@ impl<'a, M: Model, S: Stream, C: Clock> Transaction<'a, M, S, C> {
         for (partition, head, score) in alerts().take(LOGGED) {
             events::AlertRaised { topic, partition, head, score }.emit();
         }
-        let changes = || self.ready.scores().flat_map(|(partition, _, score)| score.changes.iter().map(move |change| (partition, change)));
+        let changes =
+            || self.ready.scores().flat_map(|(partition, _, score)| score.changes.iter().map(move |change| (partition, change)));
         for (partition, change) in changes().take(LOGGED) {
             events::RegimeChanged { topic, partition, change }.emit();
         }

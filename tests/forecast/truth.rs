@@ -91,9 +91,16 @@ fn one_glitch_blinds_nobody() {
         let (expected, width, odd) = said(None, age);
         for glitch in [1e3, 1e6, 4_294_967_296.0, -1.8e19, 1e100] {
             let (other, wide, blind) = said(Some(glitch), age);
-            println!("{glitch:e}, {age} later: {:+.2}, {:.2} as wide, an anomaly at {blind:.0} of {odd:.0}", other - expected, wide / width);
+            println!(
+                "{glitch:e}, {age} later: {:+.2}, {:.2} as wide, an anomaly at {blind:.0} of {odd:.0}",
+                other - expected,
+                wide / width
+            );
             assert!((other - expected).abs() < 1.5, "{glitch:e}, {age} later: {other} for {expected}");
-            assert!((0.5..2.0).contains(&(wide / width)) && blind > 0.4 * odd, "{glitch:e}, {age} later: {wide} for {width}, {blind} for {odd}");
+            assert!(
+                (0.5..2.0).contains(&(wide / width)) && blind > 0.4 * odd,
+                "{glitch:e}, {age} later: {wide} for {width}, {blind} for {odd}"
+            );
         }
     }
 }

@@ -179,7 +179,9 @@ fn predictions_and_explanations_are_drawn_and_no_name_is_markup() {
         3,
         "of the latency, and of the surprisal and what has no chart"
     );
-    let in_chart = |chart: usize, what: &str| format!("document.querySelectorAll('#timeline .panel')[{chart}].querySelectorAll('{what}').length");
+    let in_chart = |chart: usize, what: &str| {
+        format!("document.querySelectorAll('#timeline .panel')[{chart}].querySelectorAll('{what}').length")
+    };
     for (chart, turns, intervals) in [(0, 0, 0), (1, 1, 1), (2, 2, 0)] {
         assert_eq!(browser.count(&in_chart(chart, "svg .turn")), turns, "chart {chart}");
         assert_eq!(browser.count(&in_chart(chart, "svg .interval")), intervals, "chart {chart}");

@@ -44,7 +44,8 @@ fn an_incident_and_a_new_regime_are_told_once_with_what_they_are_of() {
 
     let scores = scores(setup.brokers, &wishes.scores(), Format::Json);
     let alerts: Vec<_> = scores.iter().filter(|(_, scored)| scored.score.alert).collect();
-    let changes: Vec<_> = scores.iter().flat_map(|(at, scored)| scored.score.changes.iter().map(move |change| (*at, change))).collect();
+    let changes: Vec<_> =
+        scores.iter().flat_map(|(at, scored)| scored.score.changes.iter().map(move |change| (*at, change))).collect();
     assert_eq!(counted, [alerts.len() as f64, changes.len() as f64]);
 
     let told: Vec<_> = alerts.iter().filter(|(at, _)| **at >= (1, BEFORE)).collect();
@@ -65,7 +66,11 @@ fn an_incident_and_a_new_regime_are_told_once_with_what_they_are_of() {
     let said = |message: &str| log.iter().filter(|line| line["message"] == message).collect::<Vec<_>>();
     let (of_alerts, of_changes) = (said("alert"), said("the regime has changed"));
     assert_eq!((of_alerts.len(), of_changes.len()), (alerts.len(), changes.len()));
-    let line = of_alerts.iter().find(|line| line["partition"] == 1 && line["offset"] == *offset).expect("the alert is in the log");
+    let line =
+        of_alerts.iter().find(|line| line["partition"] == 1 && line["offset"] == *offset).expect("the alert is in the log");
     assert!(line["field"] == "amount" && line["level"] == "WARN", "{line}");
-    assert!(of_changes.iter().any(|line| line["partition"] == 1 && line["offset"] == BEFORE && line["series"] == "amount"), "{of_changes:?}");
+    assert!(
+        of_changes.iter().any(|line| line["partition"] == 1 && line["offset"] == BEFORE && line["series"] == "amount"),
+        "{of_changes:?}"
+    );
 }

@@ -9,9 +9,6 @@ pub const GROWTH: f64 = 0.05;
 /// Lag that passes, in seconds of events.
 pub const LAG: f64 = 2.0;
 
-/// Threads that come and go.
-pub const PASSING_THREADS: u64 = 1;
-
 /// How a life ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -97,11 +94,11 @@ pub fn complaints(lives: &[Life], per_second: f64) -> Vec<String> {
         }
     }
     let counts: [Named<u64>; 2] = [("file descriptors", |sample| sample.descriptors), ("threads", |sample| sample.threads)];
-    for ((name, of), passing) in counts.into_iter().zip([0, PASSING_THREADS]) {
+    for (name, of) in counts {
         let steady = longest.steady();
         let last = &steady[steady.len() - steady.len().div_ceil(4)..];
         let ((least, most), (floor, _)) = (range(steady, of), range(last, of));
-        if floor > least || most > least + passing {
+        if most > least {
             complaints.push(format!("{least} to {most} {name} in the longest life, in the end {floor} or more"));
         }
     }

@@ -12,7 +12,7 @@ use prost::encoding::{WireType, bool as boolean, double, encode_key, encode_vari
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use account::ContributionForm;
-use account::{PredictionForm, written_explanation, finite_prediction};
+use account::{PredictionForm, finite_prediction, written_explanation};
 pub use change::ChangeForm;
 
 use super::{Format, SCHEMA_VERSION, WireError, proto};

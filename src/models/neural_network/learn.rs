@@ -1,7 +1,5 @@
 //! A block's evidence.
 
-use std::iter;
-
 use super::evidence::NetworkEvidence;
 use super::likelihood::{Likelihood, Slopes, StudentNoise};
 use super::posterior::NetworkPosterior;
@@ -168,10 +166,14 @@ impl Network {
         let Block { rows, pace: Pace { weight, .. }, .. } = block;
         let layout = &self.layout;
         evidence.events += weight * targets.events();
-        let gaps = layout.categories.iter().map(|cell| targets.weighed().filter(|(row, _)| rows.row(*row)[*cell].is_nan()));
-        let gaps = gaps.map(|gaps| gaps.map(|(_, believed)| believed).sum());
-        for (missing, new) in evidence.missing.iter_mut().zip(iter::once((rows.len() - targets.rows.len()) as f64).chain(gaps)) {
-            *missing += weight * new;
+        for row in 0..rows.len() {
+            let (cells, count) = (rows.row(row), weight * block.believed(row));
+            if cells[layout.task.target].is_nan() {
+                evidence.missing[0] += count;
+            } else {
+                let gaps = layout.categories.iter().zip(&mut evidence.missing[1..]).filter(|(cell, _)| cells[**cell].is_nan());
+                gaps.for_each(|(_, missing)| *missing += count);
+            }
         }
         let weighed = |m: Moments| Moments { count: weight * m.count, mean: m.mean, scatter: weight * m.scatter };
         for (sum, new) in evidence.inputs.iter_mut().zip(layout.inputs.moments(rows, targets.weighed(), buffer)) {

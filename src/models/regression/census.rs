@@ -41,7 +41,7 @@ impl Census {
                 column.scatter += (x - column.mean).powi(2);
             }
         }
-        Self { events: table.len() as f64, columns, missing: Missing::of(layout, rows, &table.places, None) }
+        Self { events: table.len() as f64, columns, missing: Missing::of(layout, rows, &[]) }
     }
 
     /// Count, mean and scatter of an input, or of the target behind the last.

@@ -108,9 +108,9 @@ impl LinearRegression {
     /// What `rows` say, to be added to `site`, as far as each is believed: `weights`, none where all are.
     fn news(&self, site: &LinearEvidence, rows: RowsView<'_>, weights: &[f64]) -> Result<LinearEvidence, NotFinite> {
         let table = Table::new(&self.layout, rows);
-        let weights = (!weights.is_empty()).then(|| table.places.iter().map(|row| weights[*row]).collect::<Vec<_>>());
-        let joint = Raw::new(&site.joint, &table).statistics(weights.as_deref());
-        let missing = Missing::of(&self.layout, rows, &table.places, weights.as_deref());
+        let weighed = (!weights.is_empty()).then(|| table.places.iter().map(|row| weights[*row]).collect::<Vec<_>>());
+        let joint = Raw::new(&site.joint, &table).statistics(weighed.as_deref());
+        let missing = Missing::of(&self.layout, rows, weights);
         if joint.is_finite() { Ok(LinearEvidence { joint, missing }) } else { Err(not_finite()) }
     }
 }

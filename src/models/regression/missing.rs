@@ -20,13 +20,20 @@ impl Missing {
         Self(vec![0.0; 1 + categories(layout).count()])
     }
 
-    /// Of `rows`, of which those at `places` have a target, and count `weights` times, or once.
-    pub fn of(layout: &Layout, rows: RowsView<'_>, places: &[usize], weights: Option<&[f64]>) -> Self {
-        let weight = |at: usize| weights.map_or(1.0, |weights| weights[at]);
-        let gap = |at: usize, cell: usize| if rows.row(places[at])[cell].is_nan() { weight(at) } else { 0.0 };
-        let mut counts = vec![(rows.len() - places.len()) as f64];
-        counts.extend(categories(layout).map(|cell| (0..places.len()).map(|at| gap(at, cell)).sum::<f64>()));
-        Self(counts)
+    /// Of `rows`, which count `weights` times, or once each.
+    pub fn of(layout: &Layout, rows: RowsView<'_>, weights: &[f64]) -> Self {
+        let target = layout.task.target;
+        let mut counts = Self::nothing(layout);
+        for row in 0..rows.len() {
+            let (cells, weight) = (rows.row(row), weights.get(row).copied().unwrap_or(1.0));
+            if cells[target].is_nan() {
+                counts.0[0] += weight;
+            } else {
+                let gaps = categories(layout).zip(&mut counts.0[1..]).filter(|(cell, _)| cells[*cell].is_nan());
+                gaps.for_each(|(_, count)| *count += weight);
+            }
+        }
+        counts
     }
 
     /// Of both.

@@ -96,7 +96,7 @@ impl<M: Model, S: History, C: Clock> Amender<'_, M, S, C> {
         span: Span,
     ) -> Result<Result<Site<M::Evidence>, &'static str>, AmendError> {
         let site = &found.site;
-        if let Err(why) = separable(self.model, &self.setup, site) {
+        if let Err(why) = separable(self.model, &self.setup, site, self.schema.width()) {
             return Ok(Err(why));
         }
         if found.earliest > span.from {
