@@ -288,7 +288,8 @@ fn a_day_is_a_day_however_events_are_spread_over_it() {
         let lag = (0..10).map(|host| (noise.uniform(0, 0, host) * 60_000.0) as i64).collect::<Vec<_>>();
         (0..days * 43_200).map(move |at| at * 2_000 - lag[at as usize % 10])
     };
-    let daily: [(&str, f64, f64, Box<dyn Iterator<Item = i64>>); 7] = [
+    type Times = Box<dyn Iterator<Item = i64>>;
+    let daily: [(&str, f64, f64, Times); 7] = [
         ("evenly", 1.0, 60.0, Box::new(bursts(5_000, DAY_MS, 60))),
         ("in office hours", 1.0, 60.0, Box::new(bursts(5_000, DAY_MS / 3, 60))),
         ("in office hours", 10.0, 60.0, Box::new(bursts(5_000, DAY_MS / 3, 60))),
