@@ -3,6 +3,7 @@ IsolationForest, which sees the file whole."""
 
 import functools
 import gzip
+import json
 import os
 import statistics
 import subprocess
@@ -21,10 +22,17 @@ RANDOM_CUT_FOREST = "4.4.0"
 
 
 def surprisal_file(program, path, count):
-    """`surprisal backtest` with its defaults: processor time of the whole program, unzipping and parsing included."""
+    """`surprisal backtest` with its defaults and robust learning, the scoreboard's configuration: processor time of the whole program,
+    unzipping and parsing included."""
+    backtest = [program, "backtest", "--input", path, "--label", "label", "--log", "error"]
     with tempfile.TemporaryDirectory() as folder:
-        scores = Path(folder, "scores.csv")
-        command = [program, "backtest", "--input", path, "--label", "label", "--scores", scores, "--log", "error"]
+        scores, config = Path(folder, "scores.csv"), Path(folder, "surprisal.toml")
+        said = subprocess.run(backtest, check=True, stdout=subprocess.PIPE, text=True).stdout
+        inferred = next(line.split("columns inferred")[1] for line in said.splitlines() if "columns inferred" in line)
+        columns = (column.rsplit(" ", 1) for column in inferred.strip().split(", "))
+        tables = (f"[[columns]]\nname = {json.dumps(name)}\nkind = {json.dumps(kind)}\n" for name, kind in columns)
+        config.write_text("[model]\nrobust = true\n[alerts]\nrate = 0.001\n" + "".join(tables))
+        command = [*backtest, "--config", config, "--scores", scores]
         seconds = statistics.median(child_seconds(command) for _ in range(REPEATS))
         found = np.loadtxt(scores, delimiter=",", skiprows=1, usecols=1)
     return seconds / len(found), found[:count]

@@ -64,7 +64,7 @@ def main():
             results[name] = measure.compare(name.capitalize(), peers.peers(alone, rows), BATCHES, label)
     if arguments.data and (not arguments.only or arguments.only in "real data"):
         results["real data"] = real.real(alone, arguments.data.resolve(), arguments.rows)
-    if arguments.data and not arguments.only:
+    if arguments.data and (not arguments.only or arguments.only in "files"):
         results["files"] = files.files(program, arguments.data.resolve(), arguments.rows)
     output = measure.ROOT / "target" / "peers.json"
     output.write_text(json.dumps(results, indent=2) + "\n")
