@@ -25,6 +25,7 @@ use crate::features::derive::{About, Memory};
 use crate::features::{Rows, RowsView, Schema};
 use crate::inference::rule::Rule;
 use crate::models::{Block, Evidence, Explanation, Learnt, Model, NotFinite, Prediction, Progress, Surprisal};
+use crate::noise::Noise;
 use crate::record::{Head, Offset, Partition, Run};
 
 use others::Others;
@@ -34,7 +35,10 @@ pub use ready::{Ready, Refused, Taken};
 pub use setup::{Explain, Setup};
 pub use site::{Forgotten, Means, Site};
 pub use time::{EventTime, RECENT};
-pub use trail::Trail;
+pub use trail::{Judged, Trail};
+
+/// The seed of the draws that normal scores take.
+const NORMAL_SCORES: u64 = 0x5c0e;
 
 /// How the engine learns.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -493,11 +497,17 @@ impl<M: Model> Engine<M> {
         let mut surprisals = Vec::with_capacity(rows.len());
         self.model.score(posterior, rows, &mut surprisals);
         let (predictions, extremities) = (self.model.predict(posterior, rows), self.model.extremity(posterior, rows));
+        let watched = self.setup.watch.series.iter().any(|series| series.cell.is_none());
+        let draw = |offset: Offset| Noise::new(NORMAL_SCORES).uniform(offset.0 as u64, 0, 0);
         let score = |(at, (surprisal, head)): (usize, (Surprisal, &Head))| {
             let surprisal = surprisal.told();
-            let judged = self.model.judges(rows.row(at)).then_some(surprisal);
-            let extremity = extremities.as_ref().map_or(surprisal.nats, |extremities| extremities[at]);
-            let follow = |share| place.trail.follow(&self.setup, head, rows.row(at), judged, extremity, share);
+            let tail = &self.belief.tail;
+            let judged = self.model.judges(rows.row(at)).then(|| Judged {
+                extremity: extremities.as_ref().map_or(surprisal.nats, |extremities| extremities[at]),
+                sd: surprisal.sd,
+                normal_score: watched.then(|| tail.normal_score(surprisal.nats, draw(head.offset))).flatten(),
+            });
+            let follow = |share| place.trail.follow(&self.setup, head, rows.row(at), judged, share);
             let (Verdict { severity, alert, rarity }, changes) = share.map(follow).unwrap_or_default();
             let wanted = match self.setup.explain {
                 Explain::Never => false,
@@ -508,7 +518,7 @@ impl<M: Model> Engine<M> {
             let score = Score {
                 surprisal: surprisal.nats,
                 surprisal_sd: surprisal.sd,
-                tail_probability: judged.map_or(1.0, |surprisal| self.belief.tail.probability(surprisal.nats)),
+                tail_probability: if judged.is_some() { tail.probability(surprisal.nats) } else { 1.0 },
                 alert,
                 severity,
                 rarity: if alert { rarity } else { 0.0 },
@@ -518,7 +528,7 @@ impl<M: Model> Engine<M> {
                 explanation: if wanted && head.offset >= place.scored_to { explain() } else { None },
                 changes,
             };
-            (score, judged.map(|surprisal| surprisal.nats))
+            (score, judged.map(|_| surprisal.nats))
         };
         surprisals.into_iter().zip(heads).enumerate().map(score).unzip()
     }

@@ -306,3 +306,34 @@ fn an_event_that_is_not_judged_is_no_news() {
     let (_, site) = engine.sites().next().expect("assigned");
     assert!(site.calibrator.tail().quantile(0.95).expect("experience") < -1.0);
 }
+
+/// Watching the surprisal of a stream in which nothing changes tells nothing; where the model no longer fits, it does.
+#[test]
+fn the_surprisal_is_told_to_be_another_where_the_model_no_longer_fits() {
+    let schema = numbers(&["x"]);
+    let watch = Watch { series: vec![Series { name: "surprisal".into(), cell: None }], ..Watch::default() };
+    let told = |seed: u64, value: &dyn Fn(i64, f64) -> f64| {
+        let model = Mixture::new(&schema, MixtureConfig::default()).unwrap();
+        let mut engine = Engine::new(model, &schema, Setup { watch: watch.clone(), ..Setup::default() }).unwrap();
+        engine.assign(P0, None, None, Offset(0)).unwrap();
+        let noise = Noise::new(seed);
+        let mut run = run(P0, 0..10_000);
+        run.rows = Rows::from_cells(1, (0..10_000).map(|at| value(at, noise.normal(at as u64, 0, 0))).collect());
+        let ready = engine.step(vec![run]).expect("in order");
+        let told = ready.scores().flat_map(|(_, head, score)| score.changes.iter().map(|change| (head.offset.0, change.offset)));
+        told.collect::<Vec<_>>()
+    };
+    // Of the latter two a mixture goes on learning.
+    let shapes: [(&str, &dyn Fn(i64, f64) -> f64, usize); 3] =
+        [("normal", &|_, z| z, 1), ("lognormal", &|_, z| z.exp(), 10), ("whole", &|_, z| (1.5 * z).floor().max(0.0), 25)];
+    for (name, shape, most) in shapes {
+        let none: usize = (0..10).map(|seed| told(seed, shape).len()).sum();
+        println!("{name}: {none} changes told in 100,000 events");
+        assert!(none <= most, "{name}: {none}");
+    }
+    for seed in 0..5 {
+        let found = told(seed, &|at, z| if at < 8_000 { z } else { 8.0 + z });
+        let late: Vec<_> = found.iter().filter(|(at, _)| *at >= 8_000).collect();
+        assert!(late.first().is_some_and(|(at, from)| *at < 8_030 && (7_995..8_010).contains(from)), "{found:?}");
+    }
+}

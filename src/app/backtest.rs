@@ -114,6 +114,8 @@ pub fn backtest(
     scored: &mut dyn FnMut(ScoredRow<'_>) -> Result<(), AppError>,
 ) -> Result<Report, AppError> {
     let mut events = FileEvents::open(input, schema, label)?;
+    let setup = setup.into();
+    let budget = setup.alerts.budget;
     let mut engine = Engine::new(model, schema, setup)?;
     engine.assign(Partition(0), None, None, Offset(0))?;
     let started = Instant::now();
@@ -151,10 +153,14 @@ pub fn backtest(
             input.display()
         )));
     }
-    for column in engine.model().columns(&engine.evidence()).iter().filter(|column| column.observed == 0.0) {
+    if dead > SHOWN_FAULTS {
+        tracing::warn!(rows = dead - SHOWN_FAULTS, "more rows can't be scored; --log debug shows each");
+    }
+    let unseen = engine.model().columns(&engine.evidence());
+    for column in unseen.iter().filter(|column| column.observed == 0.0 && !surprisals.is_empty()) {
         tracing::warn!(column = column.name, "the column was missing in every row that was learnt: is its path right?");
     }
-    Ok(Report::new(rows, dead, started.elapsed().as_secs_f64(), &surprisals, &labels).told(alerts, changes))
+    Ok(Report::new(rows, dead, started.elapsed().as_secs_f64(), &surprisals, &labels).told(alerts, changes, budget))
 }
 
 /// A CSV file of scores.

@@ -116,7 +116,7 @@ pub struct Series {
     predicted: Option<ColumnId>,
     observations: Vec<Observation>,
     turns: Vec<Turn>,
-    top: events::Top,
+    events: events::Events,
 }
 
 /// A column of a [`Series`].
@@ -134,7 +134,7 @@ impl Series {
             predicted: None,
             observations: Vec::new(),
             turns: Vec::new(),
-            top: events::Top::default(),
+            events: events::Events::default(),
         }
     }
 
@@ -168,9 +168,9 @@ impl Series {
         values.push(value);
     }
 
-    /// Takes in the next event. `fields` are asked for if it is among the most surprising.
+    /// Takes in the next event. `fields` are asked for if it is shown by itself.
     pub fn push(&mut self, seen: Observation, fields: impl FnOnce() -> Vec<Field>) {
-        self.top.offer(self.observations.len(), seen.surprisal, fields);
+        self.events.offer(self.observations.len(), seen.surprisal, seen.alert, fields);
         self.observations.push(seen);
         self.columns.iter_mut().for_each(|column| column.values.resize(self.observations.len(), f64::NAN));
     }
@@ -221,7 +221,8 @@ pub fn page(series: &Series) -> String {
     tiles += &section("budget", "Are alerts as many as asked for?", &spent, BUDGET_KEY, &budget);
     let key = key(series);
     let readouts = data(&timeline::readouts(series, along, READOUTS));
-    let table = events::table(series, along.is_time);
+    let table = events::most_surprising(series, along.is_time);
+    let (told, tables) = events::told(series, along.is_time);
     let events = count(series.observations.len());
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
@@ -233,6 +234,7 @@ pub fn page(series: &Series) -> String {
          <section id=\"timeline\"><h2>What happened, and how surprising it was</h2>{key}\
          <output id=\"readout\" aria-live=\"polite\">Point at a chart, or use the arrow keys in it.</output>\n{timeline}</section>\n\
          <div class=\"tiles\">\n{tiles}</div>\n\
+         <section id=\"told\"><h2>What people would have been told</h2><p>{told}</p>{tables}</section>\n\
          <section id=\"events\"><h2>The most surprising events</h2>{table}</section>\n</main>\n\
          <footer>Made by surprisal {}. Surprisal is −ln p(event | everything before), in nats.</footer>\n\
          <script type=\"application/json\" id=\"readouts\">{readouts}</script><script>{SCRIPT}</script></body></html>\n",

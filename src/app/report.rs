@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::AppError;
 use super::evaluation::{self, Ranking};
 use super::html::{Figure, text};
+use crate::calibration::Budget;
 
 /// The figures of a demo or a backtest.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,6 +35,8 @@ pub struct Report {
     /// Time from the first record to the last score.
     pub seconds: f64,
     #[serde(skip)]
+    asked: Option<Budget>,
+    #[serde(skip)]
     ranking: Option<Ranking>,
 }
 
@@ -53,15 +56,16 @@ impl Report {
             mean_surprisal: mean.is_finite().then_some(mean),
             alerts: None,
             regime_changes: None,
+            asked: None,
             events_per_second: events as f64 / seconds.max(1e-9),
             seconds,
             ranking,
         }
     }
 
-    /// The same, with what people would have been told of.
-    pub fn told(self, alerts: u64, regime_changes: u64) -> Self {
-        Self { alerts: Some(alerts), regime_changes: Some(regime_changes), ..self }
+    /// The same, with what people would have been told of, and how many alerts were asked for.
+    pub fn told(self, alerts: u64, regime_changes: u64, asked: Budget) -> Self {
+        Self { alerts: Some(alerts), regime_changes: Some(regime_changes), asked: Some(asked), ..self }
     }
 
     /// Labelled anomalies among the scored; none without labels.
@@ -79,8 +83,12 @@ impl Report {
         if let Some(mean) = self.mean_surprisal {
             line("mean surprisal", format!("{mean:.3} nats"))?;
         }
-        if let Some(alerts) = self.alerts {
-            line("alerts", alerts.to_string())?;
+        if let Some((alerts, asked)) = self.alerts.zip(self.asked) {
+            let asked = match asked {
+                Budget::PerDay(alerts) => format!("{alerts} a day"),
+                Budget::Rate(rate) => format!("{} in a thousand events", 1000.0 * rate),
+            };
+            line("alerts", format!("{alerts}, where {asked} were asked for"))?;
         }
         if let Some(changes) = self.regime_changes.filter(|changes| *changes > 0) {
             line("regime changes", changes.to_string())?;

@@ -14,9 +14,11 @@ const LEAST: f64 = 0.3;
 const MOST: f64 = 300.0;
 /// Decades below which it is calm, and half the threshold where that is more.
 const CALM: f64 = 0.7;
-/// Share of the mean distance between two alerts for which it must have been calm before the next incident can begin, and events at most.
+/// Share of the mean distance between two alerts for which it must have been calm before the next incident can begin, and windows at most.
 const CALM_SHARE: f64 = 0.1;
-const CALM_EVENTS: f64 = 50.0;
+const CALM_WINDOWS: f64 = 2.5;
+/// Decades beyond which p is no longer of what was seen: from there on it is squeezed.
+const SEEN: f64 = 3.0;
 /// How many times as rare an event must be, in decades, to be told of though an incident that has been calm meanwhile is not over.
 const WORSE: f64 = 1.5;
 /// Mean distances between two alerts after which an incident that still lasts is told again.
@@ -103,9 +105,22 @@ pub(super) struct Incident {
     pub(super) rested: bool,
 }
 
+/// Decades as thresholds have them: the same up to three, and `3 + ½ ln(1 + 2 (d − 3))` of d beyond, where p is a law's and anomalies that come
+/// again and again are anywhere. So a threshold that has to rise above them is there after a few alerts.
+fn squeezed(decades: f64) -> f64 {
+    let beyond = (decades - SEEN).max(0.0);
+    decades.min(SEEN) + 0.5 * (2.0 * beyond).ln_1p()
+}
+
+/// The decades that are so squeezed.
+fn stretched(squeezed: f64) -> f64 {
+    let beyond = (squeezed - SEEN).max(0.0);
+    squeezed.min(SEEN) + 0.5 * (2.0 * beyond).exp_m1()
+}
+
 /// Decides which incidents alert.
 ///
-/// The threshold on `−log10 p` is what the model says it should be, `−log10(alerts allowed an event · events of an excursion)`, and a
+/// The threshold on `−log10 p`, squeezed where it is beyond three, is what the model says it should be, `−log10(alerts allowed an event · events of an excursion)`, and a
 /// correction by experience:
 ///
 /// ```text
@@ -142,13 +157,13 @@ pub(super) struct Rareness {
 impl Governor {
     /// Decades from which an incident alerts. `excursion` is how many events in a row are rare if one is.
     pub(super) fn threshold(&self, budget: Budget, share: f64, excursion: f64) -> f64 {
-        (self.expected(budget, share, excursion) + self.correction).clamp(LEAST, MOST)
+        stretched((self.expected(budget, share, excursion) + self.correction).clamp(LEAST, squeezed(MOST)))
     }
 
-    /// Decades that are exceeded as often as the budget allows, if probabilities are right.
+    /// Decades, squeezed, that are exceeded as often as the budget allows, if probabilities are right.
     fn expected(&self, budget: Budget, share: f64, excursion: f64) -> f64 {
         let allowed = budget.allows(self.pace.mean_ms(), share) * excursion;
-        if allowed > 0.0 { -allowed.min(0.5).log10() } else { MOST }
+        squeezed(if allowed > 0.0 { -allowed.min(0.5).log10() } else { MOST })
     }
 
     /// Whether this event is to alert.
@@ -164,14 +179,15 @@ impl Governor {
         let gain = GAIN * (1.0 + (FIRST - 1.0) / (1.0 + self.alerts));
         let correction = (self.correction - gain * allowed).max(least);
         // No debts are run up where the threshold is as low or high as it can be.
-        self.correction = correction.clamp(LEAST - expected, MOST - expected);
+        self.correction = correction.clamp(LEAST - expected, squeezed(MOST) - expected);
         let threshold = expected + self.correction;
-        let mut alert = event.certain && event.decades > threshold;
+        let mut alert = event.certain && squeezed(event.decades) > threshold;
         if let Some(mut incident) = self.incident {
             incident.events += 1.0;
             incident.calm = if event.decades < (0.5 * threshold).max(CALM) { incident.calm + 1.0 } else { 0.0 };
-            let over =
-                incident.calm >= CALM_EVENTS || incident.calm * allowed >= CALM_SHARE || incident.events * allowed >= LASTING;
+            let over = incident.calm >= CALM_WINDOWS * excursion
+                || incident.calm * allowed >= CALM_SHARE
+                || incident.events * allowed >= LASTING;
             incident.rested |= incident.calm > 0.0;
             alert &= incident.rested && event.decades > WORSE * incident.peak;
             incident.peak = incident.peak.max(event.decades);

@@ -1,10 +1,16 @@
 //! Tail probabilities of a sketch: what was seen in the bulk, a generalised Pareto law in the tail.
 
+use statrs::function::erf::erfc_inv;
+
 use super::pareto::Pareto;
 use super::sketch::PROTECTED;
 
 /// Events beyond which the tail is told by its law: so few say little by themselves.
 const FEW: f64 = 10.0;
+
+/// Events from which a surprisal has a place among them, and what is near one, in nats.
+const EXPERIENCE: f64 = 100.0;
+const NEARBY: f64 = 0.4;
 
 /// The share of all events that may be anomalies, and by how many standard deviations of what it is by chance it may be more.
 const ANOMALIES: f64 = 0.05;
@@ -85,6 +91,17 @@ impl Tail {
             }
             _ => self.seen(surprisal),
         }
+    }
+
+    /// How many standard deviations of a normal distribution `surprisal` is above its mean, at the same share of all: `Φ⁻¹(1 − p)`, within
+    /// −3 and 6. None before a hundred events.
+    ///
+    /// p is drawn by `uniform`, in 0..1, from between the probabilities of what is a little more and a little less surprising. So scores are
+    /// normal where nothing changes, of many events that are all alike, too, though what these are scored moves a little with each step.
+    pub fn normal_score(&self, surprisal: f64, uniform: f64) -> Option<f64> {
+        let [rarer, less_rare] = [NEARBY, -NEARBY].map(|nats| self.probability(surprisal + nats));
+        let score = || std::f64::consts::SQRT_2 * erfc_inv(2.0 * (rarer + uniform * (less_rare - rarer)));
+        (self.events() >= EXPERIENCE).then(|| score().clamp(-3.0, 6.0))
     }
 
     /// The weight of all surprisals, those withheld among them.

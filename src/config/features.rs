@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::error::{Fault, Source};
-use super::model::ModelConfig;
+use super::model::{ModelConfig, ModelKind};
 use super::values;
 use crate::features::derive::{DEFAULT_KEYS, Derivation, Derived, Formula, MAX_MEMORY_BYTES, Per, Phase, Season, Statistic};
 use crate::features::{Kind, MAX_COLUMNS, Schema};
@@ -31,7 +31,7 @@ pub(super) struct FeatureTable {
     /// Pairs of Fourier terms, 1 to 64. Default: 1.
     #[serde(default, deserialize_with = "terms")]
     terms: Option<usize>,
-    /// How many events a lag or a difference goes back, or are in the window, 1 to 1024. Default: 1; of a window 60.
+    /// How many events a lag or a difference goes back, or are in the window, 1 to 2048. Default: 1; of a window 60.
     #[serde(default, deserialize_with = "events")]
     events: Option<usize>,
     /// Whose past it is: `partition`, `record_key`, or a category column's name. Default: `partition`.
@@ -50,7 +50,7 @@ fn terms<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<usi
 }
 
 fn events<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    values::whole::<_, 1, 1024>(deserializer).map(Some)
+    values::whole::<_, 1, 2048>(deserializer).map(Some)
 }
 
 fn keys<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
@@ -273,7 +273,8 @@ pub(super) fn check_inputs(
     model: &ModelConfig,
     source: &Source<'_>,
 ) -> Result<(), Fault> {
-    let Some(task) = model.task(wide) else { return Ok(()) };
+    // A forecast has no inputs.
+    let Some(task) = model.task(wide).filter(|_| model.kind != ModelKind::Forecast) else { return Ok(()) };
     let name = |cell: usize| wide.columns()[cell].name.as_str();
     match derivation.betrays(task.target).find(|betrays| task.inputs.iter().any(|input| name(*input) == *betrays)) {
         Some(betrays) => {

@@ -8,8 +8,18 @@ use crate::calibration::{Alarm, Observation, Verdict};
 use crate::checkpoint::{CheckpointError, Tensor};
 use crate::drift::{Change, Origin, Regimes};
 use crate::features::derive::Memory;
-use crate::models::Surprisal;
 use crate::record::Head;
+
+/// What the model makes of an event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judged {
+    /// How extreme it is, in nats.
+    pub extremity: f64,
+    /// Standard deviation of its surprisal.
+    pub sd: f64,
+    /// Its [normal score](crate::calibration::Tail::normal_score), once it has one.
+    pub normal_score: Option<f64>,
+}
 
 /// State that follows a partition event by event.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,21 +34,21 @@ pub struct Trail {
 
 impl Trail {
     /// Takes in the next event, of which `cells` are the columns: whether people are to be told of it, and which regimes have changed with
-    /// it. `share` is this partition's of a budget by time; without a `surprisal` the model doesn't judge the event.
+    /// it. `share` is this partition's of a budget by time; of an event that the model doesn't judge nothing is `judged`.
     pub fn follow(
         &mut self,
         setup: &Setup,
         head: &Head,
         cells: &[f64],
-        surprisal: Option<Surprisal>,
-        extremity: f64,
+        judged: Option<Judged>,
         share: f64,
     ) -> (Verdict, Vec<Change>) {
         let Head { offset, timestamp_ms: time_ms, .. } = *head;
-        let judge = |Surprisal { sd, .. }| self.alarm.advance(&setup.alerts, Observation { extremity, sd, time_ms, share });
-        let verdict = surprisal.map(judge).unwrap_or_default();
-        let nats = surprisal.map_or(f64::NAN, |surprisal| surprisal.nats);
-        (verdict, self.regimes.observe(&setup.watch, Origin { offset: offset.0, time_ms }, cells, nats))
+        let verdict = judged
+            .map(|Judged { extremity, sd, .. }| self.alarm.advance(&setup.alerts, Observation { extremity, sd, time_ms, share }));
+        let surprisal = judged.and_then(|judged| judged.normal_score).unwrap_or(f64::NAN);
+        let changes = self.regimes.observe(&setup.watch, Origin { offset: offset.0, time_ms }, cells, surprisal);
+        (verdict.unwrap_or_default(), changes)
     }
 
     /// The trail as named tensors, all that [`restore`](Self::restore) needs.

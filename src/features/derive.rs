@@ -20,7 +20,7 @@ pub use season::Season;
 use memory::Layout;
 
 /// Events that a lag, a difference or a window reaches back at most.
-pub const MAX_REACH: usize = 1024;
+pub const MAX_REACH: usize = 2048;
 
 /// Keys remembered where nobody says how many.
 pub const DEFAULT_KEYS: usize = 10_000;

@@ -108,7 +108,7 @@ fn a_backtest_of_the_demos_data_is_all_in_its_page() {
     assert_eq!(browser.count(&format!("{told}.reduce((sum, alerts) => sum + alerts, 0)")), alerts);
     assert_eq!(
         browser.value("[...document.querySelectorAll('section')].map(part => part.id)"),
-        json!(["timeline", "calibration", "budget", "events"])
+        json!(["timeline", "calibration", "budget", "told", "events"])
     );
     assert_eq!(browser.count("document.querySelectorAll('#timeline .panel').length"), 5, "four numbers and the surprisal");
     assert_eq!(browser.count("document.querySelectorAll('#summary dd').length"), 5);
@@ -117,6 +117,9 @@ fn a_backtest_of_the_demos_data_is_all_in_its_page() {
         2 + 1,
         "two curves, and the key to one"
     );
+    assert_eq!(browser.count("document.querySelectorAll('#told tbody tr').length"), alerts.min(100));
+    let told = browser.value("document.querySelector('#told p').textContent");
+    assert!(told.as_str().unwrap().starts_with(&format!("{alerts} alerts. ")), "{told}");
     assert_eq!(browser.count("document.querySelectorAll('#events tbody tr').length"), 20);
     let first = browser.value("document.querySelector('#events tbody td').textContent.replace(',', '')");
     assert_eq!(first, most.to_string());
@@ -188,6 +191,12 @@ fn predictions_and_explanations_are_drawn_and_no_name_is_markup() {
     }
     let first = browser.value("JSON.parse(document.getElementById('readouts').textContent)[0]");
     assert!(first.as_str().unwrap().ends_with(" · another regime of nothing that is drawn"), "{first}");
+    assert_eq!(
+        browser.value("document.querySelector('#told p').textContent"),
+        "10 alerts. 10 of them on a labelled event; 1 of 1 stretch of labelled events have one."
+    );
+    assert_eq!(browser.count("document.querySelectorAll('#told table:not(#turns) tbody tr').length"), 10);
+    assert_eq!(browser.count("document.querySelectorAll('#turns tbody tr').length"), 4);
     assert_eq!(browser.count("document.querySelectorAll('#pit .bin').length"), 20);
     assert!(browser.value("document.querySelector('#pit p').textContent").as_str().unwrap().contains("90 %"));
     let shares = "[...document.querySelectorAll('#events tr')].filter(row => row.querySelectorAll('.share').length === 2).length";

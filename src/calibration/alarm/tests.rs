@@ -304,3 +304,39 @@ fn a_day_is_a_day_however_events_are_spread_over_it() {
         assert!((found / (per_day * days) - 1.0).abs() < 0.25, "{name}: {found} of {}", per_day * days);
     }
 }
+
+/// Anomalies that come again and again, far rarer than any budget: the threshold rises above most of them after a few alerts.
+#[test]
+fn a_small_budget_is_not_overspent_where_there_are_anomalies() {
+    const DAYS: f64 = 90.0;
+    for (budget, asked) in
+        [(Budget::PerDay(1.0 / 7.0), DAYS / 7.0), (Budget::PerDay(1.0), DAYS), (Budget::Rate(1e-3), DAYS * DAY / 1e3)]
+    {
+        for share in [0.0, 0.003, 0.01] {
+            let found = (0..10).map(|seed| {
+                let noise = Noise::new(100 + seed);
+                let extremity = |at| match at > 500 && noise.uniform(0, 1, at) < share {
+                    true => 20.0 + 90.0 * noise.uniform(0, 2, at),
+                    false => -noise.uniform(0, 0, at).ln(),
+                };
+                alerts(&Alerts { budget, ..Alerts::default() }, (0..(DAYS * DAY) as u32).map(extremity)).len() as f64
+            });
+            let ratio = found.sum::<f64>() / (10.0 * asked);
+            println!("{budget:?}, {share} anomalies: {ratio:.2}");
+            assert!((0.75..1.25).contains(&ratio), "{budget:?}, {share} anomalies: {ratio}");
+        }
+    }
+}
+
+/// Where each event is for itself, so is each anomaly.
+#[test]
+fn anomalies_a_few_events_apart_are_two_where_events_are_for_themselves() {
+    let noise = Noise::new(13);
+    let stream = |at: u32| if at == 5_000 || at == 5_010 { 40.0 } else { -noise.uniform(0, 0, at).ln() };
+    let found = |window: f64| {
+        let settings = Alerts { budget: Budget::Rate(1e-3), window, ..Alerts::default() };
+        let found = alerts(&settings, (0..5_030).map(stream));
+        found.into_iter().filter(|at| (5_000..5_030).contains(at)).count()
+    };
+    assert_eq!((found(1.0), found(20.0)), (2, 1));
+}

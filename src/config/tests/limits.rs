@@ -21,7 +21,7 @@ const RANGES: [(&str, &str, i64, i64); 22] = [
     ("kafka", "replication_factor", 1, 32_767),
     ("columns", "capacity", 1, 1_000_000),
     ("features", "terms", 1, 64),
-    ("features", "events", 1, 1024),
+    ("features", "events", 1, 2048),
     ("features", "max_keys", 1, 1_000_000),
     ("model.neural_network", "hidden", 1, 4096),
     ("model.vae", "hidden", 1, 4096),

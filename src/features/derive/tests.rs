@@ -242,7 +242,7 @@ fn snapshots_that_cannot_be_are_refused() {
         }
     };
     for (name, at, value, said) in [
-        ("features.1.reaches", 1, 1025, "1025 events, expected 1 to 1024"),
+        ("features.1.reaches", 1, 2049, "2049 events, expected 1 to 2048"),
         ("features.1.seen", 0, 2, "expected 1 to 2"),
         ("features.1.used", 0, 3, "3 before 3, expected ascending counts"),
         ("features.1.timed", 0, 2, "expected 0 to 1"),
