@@ -247,6 +247,16 @@ fn an_inferred_half_life_leaves_forgetting_to_the_model() {
 /// Wrong configurations and all that is said about each: `text`, a line `---`, the message, a line `===`.
 const ERRORS: &str = include_str!("errors.txt");
 
+/// A forecast has no inputs that could tell its target, so that a difference of it can be watched.
+#[test]
+fn a_forecast_may_have_a_difference_of_its_target() {
+    let difference = "[[features]]\nkind = \"difference\"\nof = \"a\"\nevents = 2016\n";
+    let watched = "[regimes]\nwatch = [\"a_difference_2016\"]\n";
+    let with = |kind: &str| format!("[model]\nkind = \"{kind}\"\ntarget = \"a\"\n{COLUMN}{difference}{watched}");
+    assert_eq!(parsed(&with("forecast")).watch.series[0].cell, Some(1));
+    assert!(error(&with("linear_regression")).contains("tells the target"));
+}
+
 #[test]
 fn errors_show_place_value_and_what_would_be_right() {
     let cases: Vec<_> = ERRORS.split("\n===\n").filter(|case| !case.trim().is_empty()).collect();
