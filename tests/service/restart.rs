@@ -160,7 +160,10 @@ fn a_changed_model_under_the_same_id_is_refused() {
         assert_eq!(refused.wait(), 1, "{command}");
         let said = refused.stderr();
         let last = said.lines().last().unwrap_or_default();
-        assert!(last.starts_with("surprisal: snapshot of `model` was gathered under another configuration of the model"), "{command}: {said}");
+        assert!(
+            last.starts_with("surprisal: snapshot of `model` was gathered under another configuration of the model"),
+            "{command}: {said}"
+        );
         assert!(last.contains(advice), "{command}: {said}");
     }
     // With an id of its own it begins anew, beside the other.
