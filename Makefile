@@ -59,8 +59,8 @@ bench: rust kafka
 scoreboard: build
 	$(CARGO) run --release --quiet -- scoreboard --data $(DATA) --output target/scoreboard.json $(ARGS)
 
-# Only the ranking of files, which --only leaves out, has a peer in Java.
-bench-peers: RANKING = $(if $(findstring --only,$(ARGS)),,$(findstring --data,$(ARGS)))
+# Only the ranking of files has a peer in Java.
+bench-peers: RANKING = $(if $(or $(findstring --only files,$(ARGS)),$(if $(findstring --only,$(ARGS)),,yes)),$(findstring --data,$(ARGS)))
 bench-peers: rust
 	$(call need,$(PYTHON),install Python 3.11 or later with its venv module)
 	$(if $(RANKING),$(call need,java,install Java 17 or later (Debian: apt-get install openjdk-17-jdk-headless)))
