@@ -193,7 +193,7 @@ fn predictions_and_explanations_are_drawn_and_no_name_is_markup() {
     assert!(first.as_str().unwrap().ends_with(" · another regime of nothing that is drawn"), "{first}");
     assert_eq!(
         browser.value("document.querySelector('#told p').textContent"),
-        "10 alerts. 10 of them on a labelled event; 1 of 1 stretch of labelled events have one."
+        "10 alerts. 10 of them on a labelled event; 1 of 1 run of labelled events have one."
     );
     assert_eq!(browser.count("document.querySelectorAll('#told table:not(#turns) tbody tr').length"), 10);
     assert_eq!(browser.count("document.querySelectorAll('#turns tbody tr').length"), 4);

@@ -65,18 +65,18 @@ pub fn told(series: &Series, is_time: bool) -> (String, String) {
     if series.has_anomalies() {
         let is_labelled = |seen: &&Observation| seen.label == Some(true);
         let hits = series.observations.iter().filter(|seen| seen.alert).filter(is_labelled).count();
-        let stretches =
+        let runs =
             series.observations.chunk_by(|one, next| one.label == next.label).filter(|run| run[0].label == Some(true));
         let (mut all, mut found) = (0, 0);
-        for stretch in stretches {
+        for run in runs {
             all += 1;
-            found += usize::from(stretch.iter().any(|seen| seen.alert));
+            found += usize::from(run.iter().any(|seen| seen.alert));
         }
         said += &format!(
             " {} of them on a labelled event; {} of {} of labelled events have one.",
             count(hits),
             count(found),
-            counted(all, "stretch")
+            counted(all, "run")
         );
     }
     let mut html = String::new();
