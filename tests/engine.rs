@@ -311,8 +311,9 @@ fn an_event_that_is_not_judged_is_no_news() {
 #[test]
 fn the_surprisal_is_told_to_be_another_where_the_model_no_longer_fits() {
     let schema = numbers(&["x"]);
+    type Shape<'a> = &'a dyn Fn(i64, f64) -> f64;
     let watch = Watch { series: vec![Series { name: "surprisal".into(), cell: None }], ..Watch::default() };
-    let told = |seed: u64, value: &dyn Fn(i64, f64) -> f64| {
+    let told = |seed: u64, value: Shape<'_>| {
         let model = Mixture::new(&schema, MixtureConfig::default()).unwrap();
         let mut engine = Engine::new(model, &schema, Setup { watch: watch.clone(), ..Setup::default() }).unwrap();
         engine.assign(P0, None, None, Offset(0)).unwrap();
@@ -324,7 +325,7 @@ fn the_surprisal_is_told_to_be_another_where_the_model_no_longer_fits() {
         told.collect::<Vec<_>>()
     };
     // Of the latter two a mixture goes on learning.
-    let shapes: [(&str, &dyn Fn(i64, f64) -> f64, usize); 3] =
+    let shapes: [(&str, Shape<'_>, usize); 3] =
         [("normal", &|_, z| z, 1), ("lognormal", &|_, z| z.exp(), 10), ("whole", &|_, z| (1.5 * z).floor().max(0.0), 25)];
     for (name, shape, most) in shapes {
         let none: usize = (0..10).map(|seed| told(seed, shape).len()).sum();

@@ -65,8 +65,7 @@ pub fn told(series: &Series, is_time: bool) -> (String, String) {
     if series.has_anomalies() {
         let is_labelled = |seen: &&Observation| seen.label == Some(true);
         let hits = series.observations.iter().filter(|seen| seen.alert).filter(is_labelled).count();
-        let runs =
-            series.observations.chunk_by(|one, next| one.label == next.label).filter(|run| run[0].label == Some(true));
+        let runs = series.observations.chunk_by(|one, next| one.label == next.label).filter(|run| run[0].label == Some(true));
         let (mut all, mut found) = (0, 0);
         for run in runs {
             all += 1;
