@@ -57,7 +57,7 @@ fn thirty_two_correlated_fields() {
 #[test]
 fn fields_by_themselves() {
     expect(8, Covariance::Diagonal, Corruption::Shifted { least: 4.0 }, [0.95, 0.85]);
-    expect(32, Covariance::Diagonal, Corruption::Shifted { least: 4.0 }, [0.9, 0.8]);
+    expect(32, Covariance::Diagonal, Corruption::Shifted { least: 4.0 }, [0.95, 0.85]);
 }
 
 /// Shapley values of `v(S) = −ln p(x_S)` by all subsets: each field's mean share over all orders.

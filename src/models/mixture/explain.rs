@@ -2,8 +2,8 @@
 //!
 //! The predictive has every marginal in closed form, so any order of the fields splits a surprisal into conditional ones that add
 //! up to it, `−ln p(x) = Σ −ln p(x_j | fields behind j)`. Order is what an account stands or falls by. A field is *doubted* as
-//! much as the background explains it better than the known components do from all other fields, `ln b(x_j) − ln p(x_j |
-//! others)`: the Bayes factor of its being out of order. The most doubted is accounted for first, by what it is given all others;
+//! much as it is likelier out of order than by what the known components make of all other fields, `ln b(x_j) − ln p(x_j |
+//! others)`, a Bayes factor: b is the background's law, but flat for numbers. The most doubted is accounted for first, by what it is given all others;
 //! then it is left out, and the rest are judged without it: a field that is out of order is charged with all that it does, and
 //! those that go with it are not.
 //!
@@ -38,7 +38,7 @@ impl Mixture {
         let batch = Batch::from_rows(&self.layout, &posterior.units, &posterior.vocabularies, row);
         let fields = Fields::new(&self.layout, posterior, &batch, &self.cells(&batch, row));
         let background = Predictive::background(&posterior.prior, &posterior.units.live);
-        let doubts = fields.alone_under(&background, &self.layout, &batch.units);
+        let doubts = fields.out_of_order(&background, &self.layout, &batch.units);
         let mut rest = Rest::of(&fields)?;
         let (mut left, mut trusted) = (before, None);
         let mut nats = vec![0.0; fields.len()];

@@ -6,6 +6,9 @@ use super::super::predictive::Predictive;
 use super::super::units::{Layout, Units};
 use super::joint::Joint;
 
+/// Standard deviations within which a number that is out of order is, wherever it likes.
+const OUT_OF_ORDER: f64 = 16.0;
+
 /// What a field is to the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
@@ -93,9 +96,15 @@ impl Fields {
         rows.iter().map(|field| parts.clone().map(|(part, weight)| log.get(part, *field) - weight).collect()).collect()
     }
 
-    /// Log densities of each field by itself under a predictive of one part.
-    pub fn alone_under(&self, predictive: &Predictive, layout: &Layout, units: &Units) -> Vec<f64> {
-        self.log_densities(predictive, layout, units).into_iter().map(|log| log[0]).collect()
+    /// Log densities of each field by itself where it is out of order: under a `background` of one part, but for numbers, which may be
+    /// anywhere within [`OUT_OF_ORDER`]. The background's tails would excuse a number the less the farther out it is.
+    pub fn out_of_order(&self, background: &Predictive, layout: &Layout, units: &Units) -> Vec<f64> {
+        let under = self.log_densities(background, layout, units);
+        let of = |((field, _), log): (&(Field, usize), Vec<f64>)| match field {
+            Field::Number(_) => -OUT_OF_ORDER.ln(),
+            _ => log[0],
+        };
+        self.fields.iter().zip(under).map(of).collect()
     }
 }
 
