@@ -67,7 +67,8 @@ bench-peers: rust
 	$(if $(RANKING),$(call need,javac,install a JDK 17 or later (Debian: apt-get install openjdk-17-jdk-headless)))
 	$(if $(RANKING),$(call need,mvn,install Maven (Debian: apt-get install maven)))
 	test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --requirement benches/peers/requirements.txt
+	$(VENV)/bin/pip install --quiet --requirement benches/peers/requirements.txt \
+		$(if $(findstring --torch,$(ARGS)),--requirement benches/peers/requirements-torch.txt)
 	$(VENV)/bin/python benches/peers/run.py $(ARGS)
 
 build: rust

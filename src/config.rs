@@ -10,6 +10,7 @@ mod features;
 mod forecast;
 mod kafka;
 mod model;
+mod network;
 mod properties;
 mod regimes;
 mod values;
@@ -30,10 +31,8 @@ use crate::features::{Derivation, Schema};
 pub use error::ConfigError;
 pub use forecast::ForecastConfig;
 pub use kafka::{DeletedEvents, KafkaConfig, ScoresFormat, Start};
-pub use model::{
-    Covariance, ExplainKind, HalfLife, LearningKind, MixtureConfig, ModelConfig, ModelKind, NetworkConfig, NoiseKind,
-    RegressionConfig, VaeConfig,
-};
+pub use model::{Covariance, ExplainKind, HalfLife, LearningKind, MixtureConfig, ModelConfig, ModelKind, RegressionConfig};
+pub use network::{NetworkConfig, NoiseKind, OptimiserKind, VaeConfig};
 pub use properties::{Property, Secret};
 
 use alerts::AlertsTable;

@@ -9,6 +9,7 @@ pub mod forecast;
 pub mod inferred;
 mod inputs;
 pub mod mean_field;
+mod memory;
 pub mod mixture;
 pub mod neural_network;
 mod pool;

@@ -2,6 +2,8 @@
 
 use surprisal::engine::{Engine, Learning};
 use surprisal::features::{Column, Kind, Rows, Schema, Task};
+use surprisal::inference::newton::{Newton, Stepping};
+use surprisal::inference::optimiser::{Method, Optimiser};
 use surprisal::models::neural_network::{Network, NetworkConfig, NoiseKind};
 use surprisal::models::regression::{LinearRegression, RegressionConfig};
 use surprisal::models::{Evidence, Model};
@@ -68,6 +70,32 @@ const NOISES: [NoiseKind; 2] = [NoiseKind::Constant, NoiseKind::Varying];
 /// A network that predicts a number.
 fn of_noise(noise: NoiseKind) -> Network {
     Network::new(&schema(Kind::Number), &task(), NetworkConfig { noise, ..NetworkConfig::default() }).unwrap()
+}
+
+fn of_stepping(stepping: Stepping) -> Network {
+    let rule = Newton { stepping, ..Newton::default() };
+    Network::new(&schema(Kind::Number), &task(), NetworkConfig { rule, ..NetworkConfig::default() }).unwrap()
+}
+
+/// With rates for a few dozen steps.
+fn steppings() -> [Stepping; 3] {
+    let descent = |method, rate| Stepping::Descent(Optimiser { method, rate, greatest_norm: 100.0 });
+    [Stepping::Momentum { decay: 0.9, rate: 0.1 }, descent(Method::ADAM, 0.01), descent(Method::Sgd { momentum: 0.9 }, 0.01)]
+}
+
+/// And what each way remembers comes back from a snapshot.
+#[test]
+fn other_ways_of_stepping_learn_too() {
+    let linear = LinearRegression::new(&schema(Kind::Number), &task(), RegressionConfig::default()).unwrap();
+    let (_, line) = learnt(linear, Kind::Number, 12_000, 1_000, 8_000);
+    for stepping in steppings() {
+        let (_, curve) = learnt(of_stepping(stepping), Kind::Number, 12_000, 1_000, 8_000);
+        println!("{stepping:?}: {curve}, a line {line}");
+        assert!(curve < line - 0.3, "{stepping:?} {curve}, line {line}");
+        let (half, _) = learnt(of_stepping(stepping), Kind::Number, 6_000, 1_000, 0);
+        let restored = of_stepping(stepping).restore(&half.evidence().tensors()).unwrap();
+        assert_eq!(restored, half.evidence());
+    }
 }
 
 #[test]
@@ -187,7 +215,8 @@ fn partitions_learnt_apart_lose_little_against_one_learner() {
             engine
         })
         .collect();
-    const PORTION: u64 = 125;
+    #[allow(non_snake_case)]
+    let PORTION: u64 = std::env::var("PORTION").map_or(125, |x| x.parse().unwrap());
     for at in (0..count / 4).step_by(PORTION as usize) {
         for (partition, engine) in engines.iter_mut().enumerate() {
             let from = partition as u64 * count / 4 + at;
@@ -203,5 +232,6 @@ fn partitions_learnt_apart_lose_little_against_one_learner() {
         }
     }
     let (single, worst) = (mean(&one), engines.iter().map(mean).fold(f64::NEG_INFINITY, f64::max));
+    println!("LOSS {PORTION} {}", 1.0 - (prior - worst) / (prior - single));
     assert!(prior - worst > 0.9 * (prior - single), "one learner {single}, four {worst}, before any event {prior}");
 }

@@ -1,5 +1,4 @@
-"""The network and the autoencoder on real data: the same single pass over the same rows by Surprisal, NumPyro's SVI and IVON, compared by
-the log score of rows not yet seen. Nothing is tuned to a set."""
+"""The network and the autoencoder on real data: the same single pass over the same rows by Surprisal and by its peers, compared by the log score of rows not yet seen. Nothing is tuned to a set."""
 
 import gzip
 import warnings
@@ -34,10 +33,16 @@ def tables(folder, most):
     yield "digits", np.column_stack([varied(digits.data[order]), digits.target[order]]), 10
 
 
-def network(program, rows, classes, batch):
+def network(program, rows, classes, batch, more):
     kinds = ["number"] * (rows.shape[1] - 1) + ["category" if classes else "number"]
-    ours = surprisal_scores(program, rows, kinds=kinds, batch=batch, model=f'kind = "neural_network"\ntarget = "x{len(kinds) - 1}"')
-    return {"Surprisal": ours, "NumPyro": networks.numpyro_svi(rows, batch, classes)[-1], "IVON": networks.ivon(rows, batch, classes)[-1]}
+
+    def ours(optimiser):
+        model = f'kind = "neural_network"\ntarget = "x{len(kinds) - 1}"\n[model.neural_network]\noptimiser = "{optimiser}"'
+        return surprisal_scores(program, rows, kinds=kinds, batch=batch, model=model)
+
+    variants = {"Surprisal": "newton", "  by ivon": "ivon", "  by adam": "adam", "  by sgd": "sgd"}
+    peers = {"NumPyro": networks.numpyro_svi, "IVON in JAX": networks.ivon} | more
+    return {name: ours(optimiser) for name, optimiser in variants.items()} | {name: peer(rows, batch, classes)[-1] for name, peer in peers.items()}
 
 
 def autoencoder(program, rows, batch):
@@ -45,20 +50,21 @@ def autoencoder(program, rows, batch):
     return {"Surprisal": ours, "NumPyro": autoencoders.numpyro_svi(rows, batch)[-1]}
 
 
-def real(program, folder, most):
-    """Every file of `folder` with rows enough, and scikit-learn's digits: mean log score after the first rows, and the median."""
+def real(program, folder, most, more):
+    """Every file of `folder` with rows enough, and scikit-learn's digits: mean log score after the first rows, and the median. `more` are
+    peers of the network."""
     warnings.filterwarnings("ignore", message="divide by zero|invalid value")
     print(f"\nReal data, at most {most} rows of each: mean log score of the rows after the first {TAUGHT} | median")
     results = []
     for name, rows, classes in tables(folder, most):
         for batch in BATCHES:
-            models = {"network": network(program, rows, classes, batch)}
+            models = {"network": network(program, rows, classes, batch, more)}
             if not classes:
                 models["autoencoder"] = autoencoder(program, rows, batch)
             for model, peers in models.items():
                 later = {peer: scores[TAUGHT:] for peer, scores in peers.items()}
                 print(f"{name:<18}{model:<13}{batch:>4}", end="")
-                print(*(f"{peer:>12} {s.mean():>9.3f} |{np.median(s):>8.3f}" for peer, s in later.items()), flush=True)
+                print(*(f"{peer:>16} {s.mean():>9.3f} |{np.median(s):>8.3f}" for peer, s in later.items()), flush=True)
                 quality = {peer: {"mean": float(s.mean()), "median": float(np.median(s))} for peer, s in later.items()}
                 results.append({"set": name, "rows": len(rows), "model": model, "batch": batch} | quality)
     return results

@@ -33,13 +33,14 @@ MODELS = {
 }
 
 
-def machine():
+def machine(with_torch):
     """What this runs on, and versions."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")] or [platform.processor()]
     facts = {"processor": names[0], "processors": os.cpu_count(), "python": platform.python_version()}
-    facts |= {name: version(name) for name in ("jax", "numpy", "numpyro", "river", "scikit-learn")}
+    names = ["jax", "numpy", "numpyro", "river", "scikit-learn"] + ["ivon-opt", "pyro-ppl", "torch"] * with_torch
+    facts |= {name: version(name) for name in names}
     return facts | {"randomcutforest": files.RANDOM_CUT_FOREST}
 
 
@@ -50,20 +51,25 @@ def main():
     )
     parser.add_argument("--rows", type=int, default=20_000, help="rows of each file that are compared (default: %(default)s)")
     parser.add_argument("--only", help="compare only models whose name contains this")
+    parser.add_argument("--torch", action="store_true", help="compare with Pyro and the authors' IVON too: some gigabytes to install")
     arguments = parser.parse_args()
+    if arguments.torch:
+        import torch_peers
     program, alone = measure.build()
     if hasattr(os, "sched_setaffinity"):  # Linux only
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    results = {"machine": machine()}
+    beside = torch_peers.peers if arguments.torch else lambda rows: {}
+    results = {"machine": machine(arguments.torch)}
     print(", ".join(f"{name} {value}" for name, value in results["machine"].items()))
     rows, label = stream.planted()
     print(f"{len(rows)} rows of {rows.shape[1]} numbers, {label.mean():.1%} anomalies. Costs in µs an event over the first", end=" ")
     print(f"{measure.COUNTED} rows, and over the rest; ratios and quality are of the rest.")
     for name, peers in MODELS.items():
         if not arguments.only or arguments.only in name:
-            results[name] = measure.compare(name.capitalize(), peers.peers(alone, rows), BATCHES, label)
+            crowd = peers.peers(alone, rows) | beside(rows).get(name.split()[0], {})
+            results[name] = measure.compare(name.capitalize(), crowd, BATCHES, label)
     if arguments.data and (not arguments.only or arguments.only in "real data"):
-        results["real data"] = real.real(alone, arguments.data.resolve(), arguments.rows)
+        results["real data"] = real.real(alone, arguments.data.resolve(), arguments.rows, torch_peers.on_real_data if arguments.torch else {})
     if arguments.data and (not arguments.only or arguments.only in "files"):
         results["files"] = files.files(program, arguments.data.resolve(), arguments.rows)
     output = measure.ROOT / "target" / "peers.json"

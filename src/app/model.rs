@@ -1,9 +1,10 @@
 //! From the configuration to the model that it describes.
 
 use super::AppError;
-use crate::config::{self, HalfLife, ModelConfig, ModelKind};
+use crate::config::{self, HalfLife, ModelConfig, ModelKind, OptimiserKind};
 use crate::features::{Schema, Task};
-use crate::inference::optimiser::Optimiser;
+use crate::inference::newton::{Newton, Stepping};
+use crate::inference::optimiser::{Method, Optimiser};
 use crate::models::forecast::{ForecastConfig, Forecasts};
 use crate::models::mixture::{self, Mixture};
 use crate::models::neural_network::{self, Network};
@@ -54,14 +55,27 @@ fn forecast(schema: &Schema, config: &ModelConfig) -> Result<Forecasts, AppError
 }
 
 fn network(schema: &Schema, config: &ModelConfig) -> Result<Network, AppError> {
-    let config::NetworkConfig { hidden, samples, noise, prior_scale } = config.neural_network.clone();
+    let config::NetworkConfig { hidden, samples, noise, prior_scale, optimiser, learning_rate } = config.neural_network.clone();
     let noise = match noise {
         config::NoiseKind::Constant => neural_network::NoiseKind::Constant,
         config::NoiseKind::Varying => neural_network::NoiseKind::Varying,
     };
-    let settings =
-        neural_network::NetworkConfig { hidden, samples, noise, prior_scale, ..neural_network::NetworkConfig::default() };
+    let defaults = neural_network::NetworkConfig::default();
+    let rule = Newton { stepping: stepping(optimiser, learning_rate), ..defaults.rule };
+    let settings = neural_network::NetworkConfig { hidden, samples, noise, prior_scale, rule, ..defaults };
     Network::new(schema, &task(schema, config)?, settings).map_err(AppError::model)
+}
+
+/// How weights are moved.
+fn stepping(optimiser: OptimiserKind, learning_rate: Option<f64>) -> Stepping {
+    let rate = learning_rate.unwrap_or(0.003);
+    let descent = |method| Stepping::Descent(Optimiser { method, rate, greatest_norm: 100.0 });
+    match optimiser {
+        OptimiserKind::Newton => Stepping::default(),
+        OptimiserKind::Ivon => Stepping::Momentum { decay: 0.9, rate },
+        OptimiserKind::Adam => descent(Method::ADAM),
+        OptimiserKind::Sgd => descent(Method::Sgd { momentum: 0.9 }),
+    }
 }
 
 fn vae(schema: &Schema, config: &ModelConfig) -> Result<Vae, AppError> {

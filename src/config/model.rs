@@ -4,13 +4,14 @@ use serde::Deserialize;
 
 use super::error::{Fault, Source};
 use super::forecast::{self, ForecastConfig};
+use super::network::{NetworkConfig, VaeConfig};
 use super::values;
 use crate::calibration::Alerts;
 use crate::device::Device;
 use crate::engine::{Explain, Learning, Setup};
 use crate::features::{Kind, Schema, Task};
 use crate::inference::rule::{Population, Rule};
-use crate::models::{inferred, mixture, neural_network, regression, vae};
+use crate::models::{inferred, mixture, regression};
 
 /// The shortest half-life, in events, with which events are doubted: what is remembered is then worth 144 events, and none is doubted before 100.
 const LEAST_DOUBTING: f64 = 100.0;
@@ -235,8 +236,10 @@ impl ModelConfig {
                 return fault("inputs", format!("{name:?} is both target and input"), "remove it from `inputs`");
             }
         }
-        if self.kind == ModelKind::Forecast {
-            return forecast::complete(self, schema, source);
+        match self.kind {
+            ModelKind::Forecast => return forecast::complete(self, schema, source),
+            ModelKind::NeuralNetwork => self.neural_network.complete(source)?,
+            _ => {}
         }
         match self.task(schema) {
             Some(Task { inputs, .. }) if inputs.iter().all(|cell| schema.columns()[*cell].kind == Kind::Timestamp) => {
@@ -427,69 +430,5 @@ impl Default for RegressionConfig {
     fn default() -> Self {
         let regression::RegressionConfig { prior_scale, inner_steps, .. } = regression::RegressionConfig::default();
         Self { prior_scale, inner_steps }
-    }
-}
-
-/// `[model.neural_network]`: the Bayesian network.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
-pub struct NetworkConfig {
-    /// Units of each hidden layer, 1 to 4096; with none the network is linear. Default: `[64, 64]`.
-    #[serde(deserialize_with = "values::widths")]
-    pub hidden: Vec<usize>,
-    /// Draws of the weights that a score is the mean of, 1 to 1024. Default: 16.
-    #[serde(deserialize_with = "values::whole::<_, 1, 1024>")]
-    pub samples: usize,
-    /// Noise about a number that is predicted. Default: `constant`.
-    pub noise: NoiseKind,
-    /// Standard deviation of the weights before any event, in units of the one at which a layer keeps its inputs' size. Above 0, at most
-    /// 1000. Default: 3.
-    #[serde(deserialize_with = "values::up_to_a_thousand")]
-    pub prior_scale: f64,
-}
-
-impl Default for NetworkConfig {
-    fn default() -> Self {
-        let neural_network::NetworkConfig { hidden, samples, prior_scale, .. } = neural_network::NetworkConfig::default();
-        Self { hidden, samples, noise: NoiseKind::default(), prior_scale }
-    }
-}
-
-/// Noise about a number that a network predicts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NoiseKind {
-    /// The same for all events, and learnt.
-    #[default]
-    Constant,
-    /// A second output of the network.
-    Varying,
-}
-
-/// `[model.vae]`: the variational autoencoder.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
-pub struct VaeConfig {
-    /// Dimensions of the space that events are placed in, 1 to 1024. Default: 8.
-    #[serde(deserialize_with = "values::whole::<_, 1, 1024>")]
-    pub latent: usize,
-    /// Units of each hidden layer of the encoder, 1 to 4096; the decoder has the same in reverse; with none it is linear. Default: `[64]`.
-    #[serde(deserialize_with = "values::widths")]
-    pub hidden: Vec<usize>,
-    /// Draws that a score is the mean of, 1 to 1024. Default: 16.
-    #[serde(deserialize_with = "values::whole::<_, 1, 1024>")]
-    pub samples: usize,
-    /// Sweeps over a block in which the encoder learns, 1 to 1024. Default: 3.
-    #[serde(deserialize_with = "values::whole::<_, 1, 1024>")]
-    pub inner_steps: usize,
-    /// Learning rate of the encoder (Adam). Above 0. Default: 0.003.
-    #[serde(deserialize_with = "values::positive")]
-    pub learning_rate: f64,
-}
-
-impl Default for VaeConfig {
-    fn default() -> Self {
-        let vae::VaeConfig { latent, hidden, samples, inner_steps, encoder, .. } = vae::VaeConfig::default();
-        Self { latent, hidden, samples, inner_steps, learning_rate: encoder.rate }
     }
 }

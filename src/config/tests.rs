@@ -63,7 +63,7 @@ fn the_example_loads_and_its_commented_keys_are_the_defaults() {
         .map(|line| line.strip_prefix('#').filter(|rest| rest.starts_with(|first: char| first.is_alphabetic())).unwrap_or(line))
         .collect();
     let shown = uncommented.iter().zip(EXAMPLE.lines()).filter(|(after, before)| **after != *before).count();
-    assert_eq!(shown, 55, "commented keys in the example");
+    assert_eq!(shown, 56, "commented keys in the example");
     assert_eq!(parsed(&lines(&uncommented)), written);
 }
 
@@ -137,8 +137,8 @@ fn documented_defaults_are_the_real_ones() {
     }
     assert_eq!(
         checked,
-        documented().len() - 14,
-        "all but name, path, kind, instance, robust, target, inputs, rate, key, of, season and events have a default that can be written"
+        documented().len() - 15,
+        "all but name, path, kind, instance, robust, target, inputs, learning_rate, rate, key, of, season and events have a default that can be written"
     );
 }
 
@@ -147,7 +147,7 @@ fn every_key_changes_what_it_names() {
     let text = "[model]\nid = \"pay\"\nhalf_life_events = 5e4\nhalf_life_time = \"1.5h\"\nlearning = \"population\"\n\
                 population_events = 1e6\npopulation_exponent = 0.75\nmax_block = 8\nrobust = false\ndevice = \"cuda:1\"\nexplain = \"always\"\n\
                 kind = \"neural_network\"\ntarget = \"x.y\"\ninputs = [\"z\"]\n\
-                [model.regression]\nprior_scale = 1.5\ninner_steps = 7\n[model.neural_network]\nhidden = [7]\nsamples = 5\nnoise = \"varying\"\nprior_scale = 0.5\n[model.forecast]\nkey = \"x.y\"\nmax_keys = 11\n[model.vae]\nlatent = 3\nhidden = [9, 8]\nsamples = 4\ninner_steps = 2\nlearning_rate = 0.01\n[model.mixture]\ncomponents = 3\ncovariance = \"full\"\nconcentration = 2\n\
+                [model.regression]\nprior_scale = 1.5\ninner_steps = 7\n[model.neural_network]\nhidden = [7]\nsamples = 5\nnoise = \"varying\"\nprior_scale = 0.5\noptimiser = \"adam\"\nlearning_rate = 0.02\n[model.forecast]\nkey = \"x.y\"\nmax_keys = 11\n[model.vae]\nlatent = 3\nhidden = [9, 8]\nsamples = 4\ninner_steps = 2\nlearning_rate = 0.01\n[model.mixture]\ncomponents = 3\ncovariance = \"full\"\nconcentration = 2\n\
                 [[columns]]\nname = \"x.y\"\npath = [\"x.y\"]\nkind = \"category\"\ncapacity = 5\n\
                 [[columns]]\nname = \"z\"\nkind = \"number\"\n\
                 [[features]]\nkind = \"fourier\"\nname = \"w\"\nseason = \"week\"\nterms = 1\n\
@@ -174,7 +174,14 @@ fn every_key_changes_what_it_names() {
         inputs: Some(vec!["z".into()]),
         forecast: ForecastConfig { key: Some("x.y".into()), max_keys: 11 },
         regression: RegressionConfig { prior_scale: 1.5, inner_steps: 7 },
-        neural_network: NetworkConfig { hidden: vec![7], samples: 5, noise: NoiseKind::Varying, prior_scale: 0.5 },
+        neural_network: NetworkConfig {
+            hidden: vec![7],
+            samples: 5,
+            noise: NoiseKind::Varying,
+            prior_scale: 0.5,
+            optimiser: OptimiserKind::Adam,
+            learning_rate: Some(0.02),
+        },
         vae: VaeConfig { latent: 3, hidden: vec![9, 8], samples: 4, inner_steps: 2, learning_rate: 0.01 },
         max_block: 8,
         robust: Some(false),
@@ -264,7 +271,7 @@ fn errors_show_place_value_and_what_would_be_right() {
         let (text, message) = case.split_once("\n---\n").expect("a case has two parts");
         assert_eq!(error(text), message, "for the configuration\n{text}");
     }
-    assert_eq!(cases.len(), 85);
+    assert_eq!(cases.len(), 86);
 }
 
 #[test]

@@ -17,12 +17,14 @@
 //!
 //! A block with gradient `g = Σ Jᵀ(y − f)` moves μ to the minimum of the quadratic model `½ Δᵀ(A + B)Δ − Δᵀ(g − ρ s² n/N (μ − m₀))`, where B is
 //! the block's own Gauss-Newton matrix in full, known by its products with vectors: a few steps of conjugate gradients with the diagonal as preconditioner (Martens 2010). The diagonal
-//! alone would overstep where weights act together. Then `S' = A'(μ + Δ − m₀) − S of all others`.
+//! alone would overstep where weights act together. Then `S' = A'(μ + Δ − m₀) − S of all others`. Other ways to a Δ, which take no products, are
+//! in [`Stepping`].
 
 use pulp::Arch;
 
 use super::NotFinite;
 use super::layers::{Parameters, Real, Shape};
+use super::optimiser::{Method, Optimiser, State};
 use super::rule::Pace;
 
 /// How the rule learns. The defaults do well on data of all kinds; they are not meant to be tuned.
@@ -38,16 +40,85 @@ pub struct Newton {
     pub temperature: f64,
     /// Events that the curvature of q counts beside those that came.
     pub base: f64,
-    /// Steps of conjugate gradients a block.
-    pub iterations: usize,
+    /// How a block moves the mean.
+    pub stepping: Stepping,
     /// The greatest change of a weight in one block, in standard deviations of its prior.
     pub longest: f64,
 }
 
 impl Default for Newton {
     fn default() -> Self {
-        Self { burn_in: 64.0, curvature: 0.01, fading: 3.0, temperature: 0.01, base: 300.0, iterations: 3, longest: 3.0 }
+        Self {
+            burn_in: 64.0,
+            curvature: 0.01,
+            fading: 3.0,
+            temperature: 0.01,
+            base: 300.0,
+            stepping: Stepping::default(),
+            longest: 3.0,
+        }
     }
+}
+
+/// How a block moves the mean. The variances take no steps: given the curvature, Λ is where the evidence lower bound is greatest in them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Stepping {
+    /// To about the minimum of the quadratic model.
+    Quadratic {
+        /// Steps of conjugate gradients.
+        iterations: usize,
+    },
+    /// As the improved variational online Newton method moves it (Shen et al. 2024, algorithm 1): with ĝ, ĥ and δ = ρ s²/N what gradient,
+    /// curvature and prior are to an event, `m ← β m + (1 − β) ĝ` and `Δ = α (m / (1 − βᵗ) − δ (μ − m₀)) / (ĥ + δ)`. Its correction of
+    /// the curvature is not needed, since a Gauss-Newton matrix has no negative one.
+    Momentum {
+        /// β, in [0, 1).
+        decay: f64,
+        /// α, above 0.
+        rate: f64,
+    },
+    /// An optimiser's step on the negative evidence lower bound of an event.
+    Descent(Optimiser),
+}
+
+impl Stepping {
+    /// What snapshots tell it from others by; nothing of the default.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Quadratic { .. } => "",
+            Self::Momentum { .. } => "momentum\n",
+            Self::Descent(Optimiser { method: Method::Sgd { .. }, .. }) => "sgd\n",
+            Self::Descent(Optimiser { method: Method::Adam { .. }, .. }) => "adam\n",
+        }
+    }
+
+    /// How many numbers are remembered of a weight.
+    pub fn remembered(&self) -> usize {
+        let State { first, second, .. } = self.start(1);
+        first.len() + second.len()
+    }
+
+    /// What is remembered before the first of steps of so many weights.
+    pub fn start(&self, parameters: usize) -> State<f64> {
+        match self {
+            Self::Quadratic { .. } => State::default(),
+            Self::Momentum { .. } => State { first: vec![0.0; parameters], ..State::default() },
+            Self::Descent(optimiser) => optimiser.start(parameters),
+        }
+    }
+}
+
+impl Default for Stepping {
+    fn default() -> Self {
+        Self::Quadratic { iterations: 3 }
+    }
+}
+
+/// Takes gradients into a running average, and says what makes up for its having begun at 0.
+fn average(memory: &mut State<f64>, decay: f64, gradients: impl Iterator<Item = f64>) -> f64 {
+    memory.first.iter_mut().zip(gradients).for_each(|(mean, new)| *mean = decay * *mean + (1.0 - decay) * new);
+    memory.steps += 1;
+    1.0 / (1.0 - decay.powf(memory.steps as f64))
 }
 
 /// What is believed of the weights before any event: `N(0, 1/ρ)` each.
@@ -178,9 +249,10 @@ impl<T: Real> Scratch<T> {
     }
 }
 
-/// How the metric is made of evidence: `A = ridge · ρ + H + floor`, and `Λ = ρ + scale · (H + floor)`.
+/// How the metric is made of evidence, W with what is made up: `A = ridge · ρ + H + floor`, and `Λ = ρ + scale · (H + floor)`.
 #[derive(Clone, Copy, Debug)]
 struct Balance {
+    weight: f64,
     ridge: f64,
     floor: f64,
     scale: f64,
@@ -201,6 +273,7 @@ impl Newton {
         let made_up = self.made_up(events);
         let weight = weight + made_up;
         Balance {
+            weight,
             ridge: noise * weight / (events + self.burn_in),
             floor: self.curvature * made_up,
             scale: (events + self.base) / (weight * noise * self.temperature),
@@ -252,7 +325,8 @@ impl Newton {
         }
     }
 
-    /// The site with a block in it, and how the step went. `product` writes `B v`, the block's Gauss-Newton matrix times a vector.
+    /// The site with a block in it, and how the step went. `memory` is what [`Stepping::start`] begins and goes from block to block of the
+    /// partition; `product` writes `B v`, the block's Gauss-Newton matrix times a vector.
     #[allow(clippy::too_many_arguments)]
     pub fn learn<T: Real>(
         &self,
@@ -261,6 +335,7 @@ impl Newton {
         place: Place<'_>,
         pace: Pace,
         news: News<'_, T>,
+        memory: &mut State<f64>,
         scratch: &mut Scratch<T>,
         product: impl FnMut(&Parameters<T>, &mut Parameters<T>),
     ) -> Result<(Site, Step), NotFinite> {
@@ -270,7 +345,7 @@ impl Newton {
         let keep = retention * self.keep(retention * events, fresh);
         let events = normal.events - (1.0 - retention) * events + fresh;
         let total_weight = normal.total.weight - (1.0 - keep) * site.weight + fresh;
-        let Balance { ridge, floor, .. } = self.balance(total_weight, events, normal.noise);
+        let Balance { weight: total, ridge, floor, .. } = self.balance(total_weight, events, normal.noise);
         let pull = normal.noise * fresh / (events + self.burn_in);
         // The metric without the block, and the gradient with the prior's.
         let count = prior.start.len();
@@ -287,12 +362,33 @@ impl Newton {
                 }
             },
         );
-        let mut clipped = !solve(self.iterations, T::of(weight), &old, &curvature, &gradient, scratch, product);
+        let an_event = if fresh > 0.0 { 1.0 / fresh } else { 0.0 };
+        let (steps, mut clipped) = match self.stepping {
+            Stepping::Quadratic { iterations } => {
+                let found = solve(iterations, T::of(weight), &old, &curvature, &gradient, scratch, product);
+                (scratch.step.flat(), !found)
+            }
+            Stepping::Momentum { decay, rate } => {
+                let likelihood = (0..count).map(|i| an_event * (gradient[i] + pull * prior.precision[i] * normal.mean[i]));
+                let kept = average(memory, decay, likelihood);
+                let step = |i: usize| {
+                    let slope = kept * memory.first[i] - an_event * pull * prior.precision[i] * normal.mean[i];
+                    rate * total * slope / (old[i] + curvature[i])
+                };
+                ((0..count).map(step).collect(), false)
+            }
+            Stepping::Descent(optimiser) => {
+                let mut change = vec![0.0; count];
+                let descent: Vec<f64> = gradient.iter().map(|g| -an_event * g / normal.noise).collect();
+                let step = optimiser.step(memory, &mut change, &descent)?;
+                (change, step.clipped)
+            }
+        };
         let mut learnt = site.clone();
         learnt.weight = keep * site.weight + fresh;
         let steady = self.curvature * (normal.own.weight - site.weight + learnt.weight);
         let mut square = 0.0;
-        for (i, step) in scratch.step.flat().into_iter().enumerate() {
+        for (i, step) in steps.into_iter().enumerate() {
             let longest = self.longest / prior.precision[i].sqrt();
             let change = step.clamp(-longest, longest);
             clipped |= change != step;
@@ -351,3 +447,6 @@ fn solve<T: Real>(
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

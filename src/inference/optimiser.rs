@@ -75,6 +75,13 @@ pub struct State<T> {
     pub second: Vec<T>,
 }
 
+impl<T: Real> State<T> {
+    /// Whether all numbers are finite.
+    pub fn is_finite(&self) -> bool {
+        self.first.iter().chain(&self.second).all(|number| (*number).into().is_finite())
+    }
+}
+
 /// How a step went.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {

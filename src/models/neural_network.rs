@@ -232,7 +232,7 @@ impl Network {
         let classes = if let Target::Category { capacity } = layout.target { capacity } else { 0 };
         let cure =
             "fewer or narrower hidden layers, a smaller capacity of the target, or fewer inputs: a category counts as up to 32";
-        TooLarge::check(2 * layout.shape(classes).parameters(), cure)?;
+        TooLarge::check((2 + config.rule.stepping.remembered()) * layout.shape(classes).parameters(), cure)?;
         let (workspaces, samples) = (Pool::default(), Pool::default());
         Ok(Self { layout, config, workspaces, samples, prior: Arc::default() })
     }
@@ -297,6 +297,7 @@ impl Model for Network {
     fn fingerprint(&self) -> u64 {
         let Layout { schema, task, likelihood, hidden, .. } = &self.layout;
         let mut text = format!("neural network 1\n{hidden:?} {likelihood:?} {}\n", self.config.seed);
+        text += self.config.rule.stepping.name();
         for cell in [&task.target].into_iter().chain(&task.inputs) {
             let Column { name, path, kind } = &schema.columns()[*cell];
             let capacity = if let Kind::Category { capacity } = kind { *capacity } else { 0 };
@@ -306,11 +307,11 @@ impl Model for Network {
     }
 
     fn nothing(&self) -> NetworkEvidence {
-        NetworkEvidence::nothing(&self.layout)
+        NetworkEvidence::nothing(self)
     }
 
     fn restore(&self, tensors: &[Tensor]) -> Result<NetworkEvidence, CheckpointError> {
-        NetworkEvidence::restore(&self.layout, tensors)
+        NetworkEvidence::restore(self, tensors)
     }
 
     fn posterior(&self, evidence: &NetworkEvidence) -> Result<NetworkPosterior, NotFinite> {

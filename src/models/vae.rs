@@ -152,8 +152,8 @@ impl Vae {
         };
         let encoder = shape(inputs.count(), config.hidden.clone(), 2 * config.latent);
         let decoder = shape(config.latent, config.hidden.iter().rev().copied().collect(), outputs);
-        // Curvature and shift of the decoder; the encoder's weights and what its optimiser remembers of them.
-        let numbers = 2 * decoder.parameters() + 3 * encoder.parameters();
+        // Curvature and shift of the decoder, the encoder's weights, and what their steps remember.
+        let numbers = (2 + config.rule.stepping.remembered()) * decoder.parameters() + 3 * encoder.parameters();
         TooLarge::check(
             numbers,
             "fewer or narrower hidden layers, a smaller latent, or fewer columns: a category counts as up to 32",
@@ -211,6 +211,7 @@ impl Model for Vae {
 
     fn fingerprint(&self) -> u64 {
         let mut text = format!("vae 1\n{} {:?}\n", self.config.latent, self.config.hidden);
+        text += self.config.rule.stepping.name();
         for column in self.schema.columns() {
             let capacity = if let Kind::Category { capacity } = column.kind { capacity } else { 0 };
             text += &format!("{:?} {:?} {} {capacity}\n", column.name, column.path, column.kind.name());

@@ -1,10 +1,15 @@
 //! Simulation-based calibration (Talts et al. 2018) of the conjugate updates: where a parameter is drawn from the prior and data from the
 //! parameter, its rank among draws from the posterior is uniform.
 
+use nalgebra::{DMatrix, DVector};
+
 use super::draws::Draws;
 use crate::dist::beta::Beta;
+use crate::dist::dirichlet::Dirichlet;
+use crate::dist::family::ExponentialFamily;
 use crate::dist::gamma::Gamma;
 use crate::dist::normal_gamma::NormalGamma;
+use crate::dist::normal_wishart::NormalWishart;
 
 const DRAWS: usize = 63;
 const BINS: usize = 16;
@@ -70,10 +75,51 @@ fn normal_gamma(draws: &mut Draws, times: f64) -> Vec<(f64, Vec<f64>)> {
     vec![(mean, means), (precision, precisions)]
 }
 
+/// Texts of four values, each of which adds to its natural parameter.
+fn dirichlet(draws: &mut Draws, times: f64) -> Vec<(f64, Vec<f64>)> {
+    let prior = Dirichlet { concentrations: vec![0.7, 1.0, 2.5, 4.0] };
+    let truth = draws.dirichlet(&prior.concentrations);
+    let mut natural = prior.to_natural();
+    for _ in 0..40 {
+        let (mut value, mut rest) = (0, draws.uniform());
+        while value < 3 && rest > truth[value] {
+            (value, rest) = (value + 1, rest - truth[value]);
+        }
+        natural[value] += times;
+    }
+    let posterior = Dirichlet::from_natural(natural).unwrap();
+    let from: Vec<Vec<f64>> = (0..DRAWS).map(|_| draws.dirichlet(&posterior.concentrations)).collect();
+    truth.into_iter().enumerate().map(|(value, truth)| (truth, from.iter().map(|draw| draw[value]).collect())).collect()
+}
+
+/// `Λ ~ Wishart(ν, Ψ⁻¹)`, `μ | Λ ~ N(m, (κΛ)⁻¹)` in two dimensions: both means, both variances, and the correlation.
+fn normal_wishart(draws: &mut Draws, times: f64) -> Vec<(f64, Vec<f64>)> {
+    let scatter = DMatrix::from_row_slice(2, 2, &[4.0, 1.5, 1.5, 3.0]);
+    let prior = NormalWishart { mean: DVector::from_vec(vec![3.0, -1.0]), strength: 0.5, dof: 6.0, scatter };
+    // μ, and a root S of the covariance: `Λ⁻¹ = S Sᵀ` with `S = L R⁻ᵀ`, where `Ψ = L Lᵀ` and `R Rᵀ ~ Wishart(ν, identity)`.
+    let draw = |draws: &mut Draws, of: &NormalWishart| {
+        let lower = of.scatter.clone().cholesky().unwrap().l();
+        let root = lower * draws.wishart_root(of.dof, 2).transpose().try_inverse().unwrap();
+        (&of.mean + &root * draws.normals(2) / of.strength.sqrt(), root)
+    };
+    let told = |(mean, root): (DVector<f64>, DMatrix<f64>)| {
+        let covariance = &root * root.transpose();
+        let [a, b] = [0, 1].map(|i| covariance[(i, i)]);
+        [mean[0], mean[1], a, b, covariance[(0, 1)] / (a * b).sqrt()]
+    };
+    let (mean, root) = draw(draws, &prior);
+    let x: Vec<DVector<f64>> = (0..12).map(|_| &mean + &root * draws.normals(2)).collect();
+    let centre = x.iter().sum::<DVector<f64>>() / 12.0;
+    let scatter = x.iter().map(|x| (x - &centre) * (x - &centre).transpose()).sum::<DMatrix<f64>>();
+    let posterior = prior.observe(12.0 * times, &centre, &(scatter * times));
+    let from: Vec<[f64; 5]> = (0..DRAWS).map(|_| told(draw(draws, &posterior))).collect();
+    told((mean, root)).into_iter().enumerate().map(|(at, truth)| (truth, from.iter().map(|draw| draw[at]).collect())).collect()
+}
+
 /// And where events are counted twice, the posterior is too narrow, and that is found out.
 #[test]
 fn parameters_rank_evenly_among_draws_from_their_posterior() {
-    for replicate in [beta, gamma, normal_gamma] {
+    for replicate in [beta, gamma, normal_gamma, dirichlet, normal_wishart] {
         let found = statistics(|draws| replicate(draws, 1.0));
         assert!(found.iter().all(|statistic| *statistic < 37.7), "{found:?}");
         let twice = statistics(|draws| replicate(draws, 2.0));

@@ -1,11 +1,12 @@
 //! What a partition's events say: about the weights, the columns' units, the noise, and which classes there are.
 
-use super::Layout;
+use super::Network;
 use crate::checkpoint::{CheckpointError, Reader, Tensor};
 use crate::inference::newton::Site;
-use crate::models::Evidence;
+use crate::inference::optimiser::State;
 use crate::models::mixture::statistics::Moments;
 use crate::models::vocabulary::Vocabulary;
+use crate::models::{Evidence, memory};
 
 /// Evidence of a network: everything adds, in the data's own units where it is about data.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,13 +27,15 @@ pub struct NetworkEvidence {
     pub(super) classes: Vec<f64>,
     /// About the weights.
     pub(super) site: Site,
+    /// What the steps of the weights remember; only a partition's own is of use.
+    pub(super) memory: State<f64>,
     /// Rows of the last layer, the bias among them.
     pub(super) rows: usize,
 }
 
 impl NetworkEvidence {
     /// Of no events.
-    pub(super) fn nothing(layout: &Layout) -> Self {
+    pub(super) fn nothing(Network { layout, config, .. }: &Network) -> Self {
         let shape = layout.shape(0);
         let (rows, columns) = shape.layer(shape.layers() - 1);
         Self {
@@ -44,6 +47,7 @@ impl NetworkEvidence {
             vocabulary: Vocabulary::default(),
             classes: vec![0.0; columns],
             site: Site::nothing(shape.parameters()),
+            memory: config.rule.stepping.start(shape.parameters()),
             rows,
         }
     }
@@ -60,7 +64,10 @@ impl NetworkEvidence {
         let mut classes = vec![0.0; after];
         (0..before).for_each(|column| classes[place(column)] = self.classes[column]);
         self.classes = classes;
-        for weights in [&mut self.site.curvature, &mut self.site.shift] {
+        let State { first, second, .. } = &mut self.memory;
+        for weights in
+            [&mut self.site.curvature, &mut self.site.shift, first, second].into_iter().filter(|weights| !weights.is_empty())
+        {
             *weights = rearranged(weights, self.rows, before, after, place);
         }
     }
@@ -77,12 +84,14 @@ impl NetworkEvidence {
         self.inputs.iter().chain([&self.target]).all(moments)
             && self.residuals.iter().chain(&self.classes).all(|x| x.is_finite())
             && self.site.is_finite()
+            && self.memory.is_finite()
     }
 
     /// The evidence that [`Evidence::tensors`] has written down.
-    pub(super) fn restore(layout: &Layout, tensors: &[Tensor]) -> Result<Self, CheckpointError> {
+    pub(super) fn restore(network: &Network, tensors: &[Tensor]) -> Result<Self, CheckpointError> {
         let reader = Reader(tensors);
-        let mut evidence = Self::nothing(layout);
+        let layout = &network.layout;
+        let mut evidence = Self::nothing(network);
         let (texts, mut classes) = (reader.text("classes.texts")?, evidence.classes.len());
         if layout.is_category() {
             evidence.vocabulary = texts.iter().map(String::as_str).collect();
@@ -95,6 +104,7 @@ impl NetworkEvidence {
         let parameters = layout.shape(evidence.vocabulary.len()).parameters();
         evidence.site.curvature = reader.at_least(0.0, "weights.curvature", &[parameters])?.to_vec();
         evidence.site.shift = reader.f64("weights.shift", &[parameters])?.to_vec();
+        evidence.memory = memory::restore(reader, "weights", &network.config.rule.stepping.start(parameters))?;
         let sums = reader.at_least(0.0, "sums", &[4])?;
         (evidence.events, evidence.site.weight, evidence.residuals) = (sums[0], sums[1], [sums[2], sums[3]]);
         Ok(evidence)
@@ -151,7 +161,7 @@ impl Evidence for NetworkEvidence {
     fn tensors(&self) -> Vec<Tensor> {
         let moments = |of: &[Moments]| of.iter().flat_map(|m| [m.count, m.mean, m.scatter]).collect();
         let Site { weight, curvature, shift } = &self.site;
-        vec![
+        let mut tensors = vec![
             Tensor::f64("inputs", &[self.inputs.len(), 3], moments(&self.inputs)),
             Tensor::f64("target", &[1, 3], moments(&[self.target])),
             Tensor::f64("missing", &[self.missing.len()], self.missing.clone()),
@@ -160,6 +170,8 @@ impl Evidence for NetworkEvidence {
             Tensor::f64("weights.curvature", &[curvature.len()], curvature.clone()),
             Tensor::f64("weights.shift", &[shift.len()], shift.clone()),
             Tensor::f64("sums", &[4], vec![self.events, *weight, self.residuals[0], self.residuals[1]]),
-        ]
+        ];
+        tensors.extend(memory::tensors(&self.memory, "weights"));
+        tensors
     }
 }

@@ -66,7 +66,7 @@ impl Network {
         let weights = match posterior.target {
             Some(standard) if !targets.rows.is_empty() => {
                 let news = self.look(posterior, &mut workspace, block, &targets, standard)?;
-                let (learnt, step) = self.step(posterior, &mut workspace, &evidence, pace, &targets)?;
+                let (learnt, step) = self.step(posterior, &mut workspace, &mut evidence, pace, &targets)?;
                 progress = Progress {
                     expected_log_likelihood: Some(news),
                     step_norm: Some(step.norm),
@@ -144,7 +144,7 @@ impl Network {
         &self,
         posterior: &NetworkPosterior,
         workspace: &mut Workspace,
-        site: &NetworkEvidence,
+        site: &mut NetworkEvidence,
         pace: Pace,
         targets: &Targets,
     ) -> Result<(Site, Step), NotFinite> {
@@ -158,7 +158,7 @@ impl Network {
         };
         let news = News { events: targets.events(), gradient, curvature };
         let place = Place { site: &site.site, events: site.events };
-        self.config.rule.learn(&posterior.prior, &posterior.normal, place, pace, news, scratch, product)
+        self.config.rule.learn(&posterior.prior, &posterior.normal, place, pace, news, &mut site.memory, scratch, product)
     }
 
     /// Adds what is counted: events, units, classes.

@@ -9,10 +9,7 @@ use crate::features::Schema;
 use crate::inference::newton::Site;
 use crate::inference::optimiser::State;
 use crate::models::mixture::statistics::Moments;
-use crate::models::{ColumnSummary, Evidence};
-
-/// Steps that the encoder may have taken, so that one more is a number.
-const MOST_STEPS: i64 = 1 << 53;
+use crate::models::{ColumnSummary, Evidence, memory};
 
 /// Evidence of an autoencoder: everything adds, in the data's own units where it is about data.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,9 +28,11 @@ pub struct VaeEvidence {
     pub(super) texts: Vec<BTreeMap<String, f64>>,
     /// About the decoder's weights.
     pub(super) decoder: Site,
+    /// What its steps remember; only a partition's own is of use.
+    pub(super) memory: State<f64>,
     /// The encoder's weights, weighed by events: their mean over partitions is what is used.
     pub(super) encoder: Vec<f64>,
-    /// What its optimiser remembers; only a partition's own is of use.
+    /// What its optimiser remembers; again only a partition's own is of use.
     pub(super) optimiser: State<f64>,
 }
 
@@ -50,6 +49,7 @@ impl VaeEvidence {
             residuals: vec![[0.0; 2]; of_kind(|likelihood| matches!(likelihood, Likelihood::Normal { .. }))],
             texts: vec![BTreeMap::new(); of_kind(|likelihood| matches!(likelihood, Likelihood::Softmax { .. }))],
             decoder: Site::nothing(vae.decoder.parameters()),
+            memory: vae.config.rule.stepping.start(vae.decoder.parameters()),
             encoder: vec![0.0; parameters],
             optimiser: vae.config.encoder.start(parameters),
         }
@@ -61,6 +61,7 @@ impl VaeEvidence {
         self.inputs.iter().chain(&self.columns).all(moments)
             && self.residuals.iter().flatten().chain(&self.encoder).all(|x| x.is_finite())
             && self.decoder.is_finite()
+            && self.memory.is_finite()
     }
 
     /// A column in words.
@@ -98,10 +99,8 @@ impl VaeEvidence {
         evidence.decoder.curvature = reader.at_least(0.0, "decoder.curvature", &[decoder])?.to_vec();
         evidence.decoder.shift = reader.f64("decoder.shift", &[decoder])?.to_vec();
         evidence.encoder = reader.f64("encoder", &[encoder])?.to_vec();
-        evidence.optimiser.first = reader.f64("encoder.first", &[evidence.optimiser.first.len()])?.to_vec();
-        evidence.optimiser.second = reader.at_least(0.0, "encoder.second", &[evidence.optimiser.second.len()])?.to_vec();
-        let steps = reader.within(0..=MOST_STEPS, "encoder.steps", &[2])?;
-        (evidence.optimiser.steps, evidence.optimiser.clipped) = (steps[0].unsigned_abs(), steps[1].unsigned_abs());
+        evidence.memory = memory::restore(reader, "decoder", &evidence.memory)?;
+        evidence.optimiser = memory::restore(reader, "encoder", &evidence.optimiser)?;
         let sums = reader.at_least(0.0, "sums", &[2])?;
         (evidence.events, evidence.decoder.weight) = (sums[0], sums[1]);
         Ok(evidence)
@@ -150,11 +149,10 @@ impl Evidence for VaeEvidence {
             list("decoder.curvature", &self.decoder.curvature),
             list("decoder.shift", &self.decoder.shift),
             list("encoder", &self.encoder),
-            list("encoder.first", &self.optimiser.first),
-            list("encoder.second", &self.optimiser.second),
-            Tensor::i64("encoder.steps", &[2], vec![self.optimiser.steps as i64, self.optimiser.clipped as i64]),
             list("sums", &[self.events, self.decoder.weight]),
         ];
+        tensors.extend(memory::tensors(&self.memory, "decoder"));
+        tensors.extend(memory::tensors(&self.optimiser, "encoder"));
         for (index, texts) in self.texts.iter().enumerate() {
             tensors.push(Tensor::text(format!("texts.{index}"), texts.keys().cloned().collect()));
             let counts: Vec<f64> = texts.values().copied().collect();

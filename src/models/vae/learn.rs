@@ -242,12 +242,13 @@ impl Vae {
         let news = News { events, gradient, curvature };
         let rule = &self.config.rule;
         let place = Place { site: &site.decoder, events: site.events };
-        let (learnt, moved) = rule.learn(&self.prior, &posterior.normal, place, pace, news, scratch, product)?;
+        let mut memory = site.memory.clone();
+        let (learnt, moved) = rule.learn(&self.prior, &posterior.normal, place, pace, news, &mut memory, scratch, product)?;
         // What was squared before fades as the decoder's curvature does.
         let kept = pace.retention * rule.keep(pace.retention * site.events, pace.weight * events);
         let mut evidence = site.clone();
         evidence.scale(pace.retention);
-        evidence.decoder = learnt;
+        (evidence.decoder, evidence.memory) = (learnt, memory);
         for ((residuals, before), (new, unit)) in
             evidence.residuals.iter_mut().zip(&site.residuals).zip(seen.residuals.iter().zip(self.number_units(posterior)))
         {
