@@ -93,8 +93,7 @@ fn config(folder: &TempDir, brokers: &str, Membership { group, topic }: &Members
     let text = format!(
         "[model]\nid = \"{group}\"\n[http]\nlisten = \"127.0.0.1:0\"\n{columns}[kafka]\nbrokers = \"{brokers}\"\ninstance = \"{instance}\"\n\
          events = \"{topic}\"\nscores = \"{group}.scores\"\nposterior = \"{group}.posterior\"\ndead_letters = \"{group}.dead\"\n\
-         scores_format = \"protobuf\"\n{}",
-        std::env::var("EXTRA").unwrap_or_default().replace("\\n", "\n")
+         scores_format = \"protobuf\"\n"
     );
     fs::write(&path, text).expect("a configuration");
     path

@@ -163,7 +163,8 @@ pub enum EngineError {
     #[error(
         "partition {partition}: the snapshot covers offsets up to {covers_to}, but only those up to {committed} were committed; \
          posterior and offsets do not belong together. Another group has learnt under this model id, or the group's offset was set \
-         back: set it to {covers_to} or later to go on from there, or give the model another id to begin anew"
+         back: set it to {covers_to} or later to go on from there, where what lies between is learnt unscored, or give the model \
+         another id to begin anew"
     )]
     AheadOfCommit {
         /// The partition.
@@ -177,7 +178,8 @@ pub enum EngineError {
     #[error(
         "partition {partition}: the snapshot covers offsets up to {covers_to}, but the group has no committed offset, so that what \
          was scored since isn't known. Offsets expire while a group is down, and another group has none: set the group's offset to \
-         where scoring is to go on, {covers_to} or later, or give the model another id to begin anew"
+         where scoring is to go on, {covers_to} or later, where what lies between is learnt unscored, or give the model another id \
+         to begin anew"
     )]
     NothingCommitted {
         /// The partition.

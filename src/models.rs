@@ -255,6 +255,12 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
         false
     }
 
+    /// How far an event is believed that its surprisal alone would have believed as far as `weight`, which is below 1.
+    fn credence(&self, posterior: &Self::Posterior, row: &[f64], weight: f64) -> f64 {
+        let _ = (posterior, row);
+        weight
+    }
+
     /// The site after a block: `retention · site + weight · ∇_m E_q[ln p(block | θ)]`, one natural-gradient step.
     fn learn(
         &self,

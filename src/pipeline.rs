@@ -151,6 +151,10 @@ impl<M: Model, S: Stream, C: Clock> Pipeline<M, S, C> {
                 turned => turned?,
             }
         }
+        // What was lost is another's by now, and no more to be committed from here.
+        if let Some(Incoming::Lost(partitions)) = self.pending.take() {
+            self.give_up(&partitions);
+        }
         let last = self.transact(None, Sites::All, stop, observe);
         self.stream.close();
         match last {

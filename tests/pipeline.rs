@@ -219,6 +219,8 @@ enum Alteration {
     None,
     /// It commits its offsets outside the transaction, as many do.
     Careless,
+    /// The process is told to stop just when it hears that partitions are lost.
+    StoppedWhenLost,
     /// Partitions begin at the log's end as of now, unless a snapshot says more. The first start finds an empty log.
     Latest,
 }
@@ -226,7 +228,7 @@ enum Alteration {
 impl Stream for Altered {
     fn next(&mut self, wait: Duration) -> Result<Option<Incoming>, StreamError> {
         let next = self.stream.next(wait)?;
-        if next.is_none() {
+        if next.is_none() || self.how == Alteration::StoppedWhenLost && matches!(next, Some(Incoming::Lost(_))) {
             self.stop.store(true, Ordering::Relaxed);
         }
         Ok(next)
@@ -346,6 +348,18 @@ proptest! {
     #[test]
     fn also_with_several_partitions(lives in lives()) {
         prop_assert_eq!(play(3, &lives, Alteration::None).unwrap().violation(&events(3)), None);
+    }
+}
+
+/// Partitions whose loss is the last that a process hears of are another's, and nothing is committed of them.
+#[test]
+fn nothing_is_committed_of_partitions_lost_in_the_end() {
+    for at in 0..operations() {
+        for order in 0..3 {
+            let life = Life { faults: vec![Fault::Lose(at)], order, others: (40, 1000) };
+            let shaken = play(3, &[life], Alteration::StoppedWhenLost).unwrap();
+            assert_eq!(shaken.violation(&events(3)), None, "lost at operation {at}, order {order}");
+        }
     }
 }
 

@@ -76,6 +76,7 @@ def ivon(rows, batch, classes=0, rate=0.1, beta1=0.9, beta2=0.99999, curvature=0
     """Improved variational online Newton as published (algorithm 1), with its authors' defaults: the effective sample size is the
     stream's length, the prior's precision 1, one draw a step."""
     count, decay = len(rows), 1.0 / len(rows)
+    rate *= curvature + decay  # the authors' package rescales it so
     rows = rows.astype(np.float32)
     layers = shapes(rows.shape[1] - 1, classes or 1)
 

@@ -133,6 +133,9 @@ impl<M: Model> Engine<M> {
         let pace = self.setup.learning.rule.pace(place.site.events, rows.len(), elapsed_ms);
         let plausible = || plausibility::weights(&self.belief.tail, &place.surprisals);
         let mut weights = if self.setup.robust { plausible() } else { Vec::new() };
+        for (row, weight) in weights.iter_mut().enumerate().filter(|(_, weight)| **weight < 1.0) {
+            *weight = self.model.credence(&self.belief.posterior, rows.row(row), *weight);
+        }
         let doubted = self.model.shuns_doubted() && weights.contains(&0.0);
         let believed = doubted.then(|| plausibility::believed(rows, &mut weights, &self.categories));
         let heard = believed.as_ref().map_or(rows, Rows::view);

@@ -8,16 +8,16 @@
 //!   which makes it an average over the latest `1 / (1 + r)` of them, at any time.
 //! - *shift* S, which the mean is read from.
 //!
-//! With N events in all, prior `N(m₀, 1/ρ)`, noise variance s² (1 for likelihoods that have none) and a few made-up events of
+//! With N events in all, prior `N(0, 1/ρ)`, noise variance s² (1 for likelihoods that have none) and a few made-up events of
 //! curvature h₀ that fade as others come:
 //!
 //! - `A = ρ s² W/N + H`, the metric of steps, in units of H;
-//! - `μ = m₀ + S / A`;
+//! - `μ = S / (H + h₀ W)`, before any event a random start;
 //! - `Λ = ρ + N H / (W s² T)`, with the temperature T.
 //!
-//! A block with gradient `g = Σ Jᵀ(y − f)` moves μ to the minimum of the quadratic model `½ Δᵀ(A + B)Δ − Δᵀ(g − ρ s² n/N (μ − m₀))`, where B is
+//! A block with gradient `g = Σ Jᵀ(y − f)` moves μ to the minimum of the quadratic model `½ Δᵀ(A + B)Δ − Δᵀ(g − ρ s² n/N μ)`, where B is
 //! the block's own Gauss-Newton matrix in full, known by its products with vectors: a few steps of conjugate gradients with the diagonal as preconditioner (Martens 2010). The diagonal
-//! alone would overstep where weights act together. Then `S' = A'(μ + Δ − m₀) − S of all others`. Other ways to a Δ, which take no products, are
+//! alone would overstep where weights act together. Then `S' = (H' + h₀ W')(μ + Δ) − S of all others`. Other ways to a Δ, which take no products, are
 //! in [`Stepping`].
 
 use pulp::Arch;
@@ -60,7 +60,7 @@ impl Default for Newton {
     }
 }
 
-/// How a block moves the mean. The variances take no steps: given the curvature, Λ is where the evidence lower bound is greatest in them.
+/// How a block moves the mean. The variances take no steps: they follow from the curvature, whatever the way.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Stepping {
     /// To about the minimum of the quadratic model.
@@ -69,8 +69,9 @@ pub enum Stepping {
         iterations: usize,
     },
     /// As the improved variational online Newton method moves it (Shen et al. 2024, algorithm 1): with ĝ, ĥ and δ = ρ s²/N what gradient,
-    /// curvature and prior are to an event, `m ← β m + (1 − β) ĝ` and `Δ = α (m / (1 − βᵗ) − δ (μ − m₀)) / (ĥ + δ)`. Its correction of
-    /// the curvature is not needed, since a Gauss-Newton matrix has no negative one.
+    /// curvature and prior are to an event, `m ← β m + (1 − β) ĝ` and `Δ = α (m / (1 − βᵗ) − δ μ) / max(ĥ + δ, h₀)`. Its correction of
+    /// the curvature is not needed, since a Gauss-Newton matrix has no negative one; h₀ keeps an input that comes for the first time late, of
+    /// which the average knows nothing, from being overstepped.
     Momentum {
         /// β, in [0, 1).
         decay: f64,
@@ -197,8 +198,10 @@ impl Normal {
 /// What a block says: sums over its events.
 #[derive(Clone, Copy, Debug)]
 pub struct News<'a, T> {
-    /// How many.
+    /// How many, as far as they are believed.
     pub events: f64,
+    /// How many, believed or not.
+    pub rows: usize,
     /// `Σ Jᵀ(y − f)`, in expectation under q.
     pub gradient: &'a Parameters<T>,
     /// The diagonal of `Σ JᵀUJ`.
@@ -362,7 +365,8 @@ impl Newton {
                 }
             },
         );
-        let an_event = if fresh > 0.0 { 1.0 / fresh } else { 0.0 };
+        // What is hardly believed is to move the mean but little, so that its share is one of all rows.
+        let an_event = 1.0 / (weight * news.rows.max(1) as f64);
         let (steps, mut clipped) = match self.stepping {
             Stepping::Quadratic { iterations } => {
                 let found = solve(iterations, T::of(weight), &old, &curvature, &gradient, scratch, product);
@@ -373,7 +377,7 @@ impl Newton {
                 let kept = average(memory, decay, likelihood);
                 let step = |i: usize| {
                     let slope = kept * memory.first[i] - an_event * pull * prior.precision[i] * normal.mean[i];
-                    rate * total * slope / (old[i] + curvature[i])
+                    rate * slope / ((old[i] + curvature[i]) / total).max(self.curvature)
                 };
                 ((0..count).map(step).collect(), false)
             }

@@ -158,6 +158,7 @@ trait DynModel: Debug + Send + Sync {
     fn extremity_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<f64>>;
     fn explain_dyn(&self, posterior: &AnyPosterior, row: RowsView<'_>) -> Option<Explanation>;
     fn shuns_doubted_dyn(&self) -> bool;
+    fn credence_dyn(&self, posterior: &AnyPosterior, row: &[f64], weight: f64) -> f64;
     fn learn_dyn(&self, posterior: &AnyPosterior, site: &AnyEvidence, block: Block<'_>)
     -> Result<Learnt<AnyEvidence>, NotFinite>;
     fn contribution_dyn(&self, site: &AnyEvidence, rows: RowsView<'_>) -> Option<AnyEvidence>;
@@ -230,6 +231,10 @@ impl<M: Model> DynModel for M {
 
     fn shuns_doubted_dyn(&self) -> bool {
         self.shuns_doubted()
+    }
+
+    fn credence_dyn(&self, of: &AnyPosterior, row: &[f64], weight: f64) -> f64 {
+        self.credence(posterior::<M>(of), row, weight)
     }
 
     fn learn_dyn(&self, of: &AnyPosterior, site: &AnyEvidence, block: Block<'_>) -> Result<Learnt<AnyEvidence>, NotFinite> {
@@ -333,6 +338,10 @@ impl Model for AnyModel {
 
     fn shuns_doubted(&self) -> bool {
         self.0.shuns_doubted_dyn()
+    }
+
+    fn credence(&self, posterior: &AnyPosterior, row: &[f64], weight: f64) -> f64 {
+        self.0.credence_dyn(posterior, row, weight)
     }
 
     fn learn(&self, posterior: &AnyPosterior, site: &AnyEvidence, block: Block<'_>) -> Result<Learnt<AnyEvidence>, NotFinite> {

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::inputs::Inputs;
+use super::inputs::{FARTHEST, Inputs, Units};
 use super::pool::{Loan, Pool};
 use crate::checkpoint::{CheckpointError, Tensor, TooLarge};
 use crate::features::{Kind, Rows, RowsView, Schema};
@@ -241,6 +241,18 @@ impl Model for Vae {
 
     fn shuns_doubted(&self) -> bool {
         true
+    }
+
+    /// Not at all where a number is so far out that its square would still weigh: what is stray costs but the logarithm of that.
+    fn credence(&self, posterior: &VaePosterior, row: &[f64], weight: f64) -> f64 {
+        let is_far = |column: &Column| match column.likelihood {
+            Likelihood::Normal { design } => {
+                let Units { centre, inverse } = &posterior.units;
+                ((row[column.cell] - centre[design]) * inverse[design]).abs() > FARTHEST
+            }
+            _ => false,
+        };
+        if weight < 1.0 && self.columns.iter().any(is_far) { 0.0 } else { weight }
     }
 
     fn learn(&self, posterior: &VaePosterior, site: &VaeEvidence, block: Block<'_>) -> Result<Learnt<VaeEvidence>, NotFinite> {

@@ -106,6 +106,8 @@ pub struct KafkaStream {
     in_transaction: bool,
     /// When the latest transaction was begun.
     begun: Instant,
+    /// Whether the last that was told of was a snapshot.
+    told: bool,
     /// Partitions lost by a restart, still to be told of.
     lost: Vec<Partition>,
     fencings: Vec<Instant>,
@@ -138,6 +140,7 @@ impl KafkaStream {
             epochs: 0,
             in_transaction: false,
             begun: Instant::now(),
+            told: false,
             lost: Vec::new(),
             fencings: Vec::new(),
         };
@@ -215,6 +218,24 @@ impl KafkaStream {
         }
     }
 
+    /// What the intake hands over within `wait`.
+    fn handed(&mut self, wait: Duration) -> Result<Option<Incoming>, StreamError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            match self.handover.take(deadline.saturating_duration_since(Instant::now()))? {
+                Some(handed) => {
+                    if let Some(incoming) = self.receive(handed) {
+                        return Ok(Some(incoming));
+                    }
+                }
+                None if self.intake.as_ref().is_none_or(|(intake, _)| intake.has_ended()) => {
+                    return Err(StreamError::Restore("the intake has ended".into()));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+
     /// The group's committed offsets, once no transaction can change them any more.
     fn committed(&self, partitions: &[Partition]) -> Result<TopicPartitionList, StreamError> {
         let events = self.settings.topics.events.as_str();
@@ -250,24 +271,18 @@ impl Stream for KafkaStream {
         if !self.lost.is_empty() {
             return Ok(Some(Incoming::Lost(std::mem::take(&mut self.lost))));
         }
+        // Records and notices have their turn, however many snapshots others send.
+        if std::mem::take(&mut self.told)
+            && let Some(incoming) = self.handed(Duration::ZERO)?
+        {
+            return Ok(Some(incoming));
+        }
         self.snapshots.poll()?;
         if let Some(snapshot) = self.snapshots.next_changed(|partition| !self.held.contains_key(&partition)) {
+            self.told = true;
             return Ok(Some(Incoming::Snapshot(snapshot)));
         }
-        let deadline = Instant::now() + wait;
-        loop {
-            match self.handover.take(deadline.saturating_duration_since(Instant::now()))? {
-                Some(handed) => {
-                    if let Some(incoming) = self.receive(handed) {
-                        return Ok(Some(incoming));
-                    }
-                }
-                None if self.intake.as_ref().is_none_or(|(intake, _)| intake.has_ended()) => {
-                    return Err(StreamError::Restore("the intake has ended".into()));
-                }
-                None => return Ok(None),
-            }
-        }
+        self.handed(wait)
     }
 
     fn restore(&mut self, partitions: &[Partition]) -> Result<Vec<Restored>, StreamError> {
@@ -355,6 +370,9 @@ impl Stream for KafkaStream {
         let unusable = |error| StreamError::Restore(format!("the consumed offsets can't be committed: {error}"));
         let mut offsets = TopicPartitionList::new();
         for (partition, offset) in consumed {
+            if !self.held.contains_key(partition) {
+                return Err(StreamError::Abort(format!("partition {partition} was taken from this instance")));
+            }
             offsets
                 .add_partition_offset(&self.settings.topics.events, partition.0, KafkaOffset::Offset(offset.0))
                 .map_err(unusable)?;

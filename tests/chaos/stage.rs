@@ -239,9 +239,9 @@ impl Stage {
     pub fn close(mut self) -> Row {
         let calm = format!("{}.calm", self.name);
         let undisturbed = self.config("calm", &calm, &self.brokers, &[]);
-        let sent = self.feed.end();
-        let case = Case { brokers: &self.brokers, name: &self.name, partitions: self.partitions, sent };
-        let (events, watch, crew) = (case.events(), &self.watch, &mut self.crew);
+        let input = Input::read(&self.brokers, &self.name, self.feed.end());
+        let case = Case { brokers: &self.brokers, name: &self.name, partitions: self.partitions, input: &input };
+        let (events, watch, crew) = (input.events.len(), &self.watch, &mut self.crew);
         eventually("all events are scored", || {
             let ended =
                 crew.iter_mut().find_map(|(name, process)| process.ended().map(|status| (name, status, process.stderr())));

@@ -1,5 +1,6 @@
 //! The verdict: what is committed in the end against what came, and against a run that nothing has disturbed.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -7,39 +8,48 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use surprisal::calibration::Calibrator;
 use surprisal::codec::wire::{self, Format, Snapshot};
 
-use crate::feed::is_event;
+use crate::feed::SPOILT;
 use crate::log::{Message, committed, dead_letters, difference, snapshots};
 use crate::process::{LIMIT, Process, eventually};
 use crate::table::Row;
 use crate::watch::Seen;
+
+/// Where records are, in order: partition and offset.
+type Places = Vec<(i32, i64)>;
+
+/// What came.
+pub struct Input {
+    pub events: Places,
+    /// Records that are none.
+    others: Places,
+}
+
+impl Input {
+    /// As it stands in the topic, whose records have no gaps.
+    pub fn read(brokers: &str, topic: &str, records: u64) -> Self {
+        let (mut input, mut next) = (Self { events: Vec::new(), others: Vec::new() }, BTreeMap::new());
+        for message in committed(brokers, topic) {
+            let offset: &mut i64 = next.entry(message.partition).or_default();
+            let of = if message.payload.as_deref() == Some(SPOILT) { &mut input.others } else { &mut input.events };
+            of.push((message.partition, *offset));
+            *offset += 1;
+        }
+        assert_eq!((input.events.len() + input.others.len()) as u64, records, "the whole topic is read");
+        input.events.sort_unstable();
+        input.others.sort_unstable();
+        input
+    }
+}
 
 /// A fault that has been played. The events' topic, its group and the topics of results have the same name.
 pub struct Case<'a> {
     pub brokers: &'a str,
     pub name: &'a str,
     pub partitions: i32,
-    /// Records, dealt to the partitions in turn.
-    pub sent: u64,
+    pub input: &'a Input,
 }
 
 impl Case<'_> {
-    /// Partition and offset of each record that `wanted` approves of, by its number.
-    fn places(&self, wanted: impl Fn(u64) -> bool) -> Vec<(i32, i64)> {
-        let mut places: Vec<_> = (0..self.sent).filter(|number| wanted(*number)).map(|number| self.place(number)).collect();
-        places.sort_unstable();
-        places
-    }
-
-    fn place(&self, number: u64) -> (i32, i64) {
-        let partitions = self.partitions as u64;
-        ((number % partitions) as i32, (number / partitions) as i64)
-    }
-
-    /// How many of the records are events.
-    pub fn events(&self) -> usize {
-        (0..self.sent).filter(|number| is_event(*number)).count()
-    }
-
     fn topic(&self, of: &str) -> String {
         format!("{}.{of}", self.name)
     }
@@ -51,7 +61,7 @@ impl Case<'_> {
     /// Counts events without a score and with more than one, the other records' dead letters alike, and holds what the reader saw
     /// and what the group has committed against what there is.
     pub fn count(&self, seen: &Seen, row: &mut Row) {
-        row.events = self.events();
+        row.events = self.input.events.len();
         let decode = |message: Message| {
             let scored = wire::decode_score(&message.payload.expect("a score"), Format::Json).expect("a score");
             (scored.partition.0, scored.head.offset.0)
@@ -65,7 +75,7 @@ impl Case<'_> {
         }
         let letters = dead_letters(self.brokers, &self.topic("dead"));
         let letters: Vec<_> = letters.iter().map(|letter| (letter.partition.0, letter.dead.head.offset.0)).collect();
-        for (mut found, expected) in [(scores, self.places(is_event)), (letters, self.places(|number| !is_event(number)))] {
+        for (mut found, expected) in [(scores, &self.input.events), (letters, &self.input.others)] {
             found.sort_unstable();
             let all = found.len();
             found.dedup();
@@ -76,7 +86,8 @@ impl Case<'_> {
                 .extend(strange.map(|place| format!("something is said about {place:?}, of which there is nothing to say")));
         }
         for partition in 0..self.partitions {
-            let end = self.places(|_| true).iter().filter(|(of, _)| *of == partition).count() as i64;
+            let all = self.input.events.iter().chain(&self.input.others);
+            let end = all.filter(|(of, _)| *of == partition).count() as i64;
             let found = self.committed_offset(partition);
             if found != end {
                 row.complaints.push(format!("partition {partition}: the group has committed {found} of {end}"));
@@ -101,7 +112,7 @@ impl Case<'_> {
     pub fn compare(&self, config: &Path, calm: &str, is_one: bool, row: &mut Row) {
         let mut undisturbed = Process::run(config);
         undisturbed.await_ready();
-        let events = self.events() as f64;
+        let events = self.input.events.len() as f64;
         eventually("the undisturbed run is through", || (undisturbed.metric("surprisal_events_total") >= events).then_some(()));
         undisturbed.stop();
         let calm = Case { name: calm, ..*self };

@@ -130,6 +130,7 @@ impl Stage {
     pub fn close(self) -> (Tally, u64) {
         let (mut process, _) = self.begin();
         let sent = self.feed.end();
+        // No broker dies here, so that offsets are numbers.
         while self.count.answered() < sent {
             let before = self.count.answered();
             eventually("more records are answered", || (self.count.answered() > before).then_some(()));

@@ -40,11 +40,16 @@ impl Learner {
     }
 
     fn learn(&mut self, block: &[([f64; DIM], f64)]) -> Step {
+        self.learn_believed(block, 1.0)
+    }
+
+    /// Learns a block whose events are all believed by as much.
+    fn learn_believed(&mut self, block: &[([f64; DIM], f64)], believed: f64) -> Step {
         let shape = Shape::new(vec![DIM - 1, 1], Activation::Relu);
         let (q, mut scratch) = (self.q(), Scratch::<f64>::new(&shape));
         let of = |each: &dyn Fn(&[f64; DIM], f64, usize) -> f64| {
             let mut sums = Parameters::zeros(&shape);
-            sums.set(&(0..DIM).map(|i| block.iter().map(|(x, y)| each(x, *y, i)).sum()).collect::<Vec<f64>>());
+            sums.set(&(0..DIM).map(|i| block.iter().map(|(x, y)| believed * each(x, *y, i)).sum()).collect::<Vec<f64>>());
             sums
         };
         let predicted = |x: &[f64; DIM]| x.iter().zip(&q.mean).map(|(x, w)| x * w).sum::<f64>();
@@ -53,11 +58,12 @@ impl Learner {
             let v = vector.flat();
             *image = of(&|x, _, i| x[i] * x.iter().zip(&v).map(|(x, v)| x * v).sum::<f64>());
         };
-        let news = News { events: block.len() as f64, gradient: &gradient, curvature: &curvature };
+        let count = believed * block.len() as f64;
+        let news = News { events: count, rows: block.len(), gradient: &gradient, curvature: &curvature };
         let place = Place { site: &self.site, events: self.seen };
         let memory = &mut self.memory;
         let (site, step) = self.rule.learn(&prior(), &q, place, Pace::BAYES, news, memory, &mut scratch, product).unwrap();
-        (self.site, self.seen) = (site, self.seen + block.len() as f64);
+        (self.site, self.seen) = (site, self.seen + count);
         step
     }
 }
@@ -120,7 +126,7 @@ fn momentum_moves_the_mean_as_ivon_does() {
             let delta = prior().precision[i] * NOISE / (seen + n + rule.burn_in);
             momentum[i] = decay * momentum[i] + (1.0 - decay) * gradient;
             let unbiased = momentum[i] / (1.0 - decay.powi(round as i32));
-            next[i] += rate * (unbiased - delta * mean[i]) / (curvature + delta);
+            next[i] += rate * (unbiased - delta * mean[i]) / (curvature + delta).max(rule.curvature);
         }
         mean = next;
         learner.learn(&block);
@@ -152,4 +158,48 @@ fn every_way_of_stepping_leads_to_the_same_mean() {
         let square = block.iter().map(|(x, _)| x[0] * x[0]).sum::<f64>() / EVENTS as f64;
         assert_close(learner.q().variance[0] * (prior().precision[0] + scale * square), 1.0, 1e-3);
     }
+}
+
+/// However far events are believed, the less the mean moves the less they are.
+#[test]
+fn what_is_hardly_believed_hardly_moves_the_mean() {
+    let sgd = descent(Method::Sgd { momentum: 0.9 }, 0.01);
+    for stepping in [Stepping::default(), Stepping::Momentum { decay: 0.9, rate: 0.1 }, sgd] {
+        let moved = |believed: f64| {
+            let mut learner = Learner::new(stepping);
+            (0..20).for_each(|round| {
+                learner.learn(&events(1_000 * round));
+            });
+            // Events that say something else.
+            let block: Vec<_> = events(77).into_iter().map(|(x, y)| (x, y + 10.0)).collect();
+            let before = learner.q().mean[2];
+            learner.memory = stepping.start(DIM);
+            learner.learn_believed(&block, believed);
+            learner.q().mean[2] - before
+        };
+        let (whole, little) = (moved(1.0), moved(1e-3));
+        assert!(whole > 0.0 && little / whole < 2e-3, "{stepping:?}: {little} of {whole}");
+    }
+}
+
+/// An input that is met for the first time after a hundred thousand events is not overstepped.
+#[test]
+fn an_input_that_comes_late_is_met_with_care() {
+    let mut learner = Learner::new(Stepping::Momentum { decay: 0.9, rate: 0.003 });
+    let mut round = 0;
+    while learner.seen < 1e5 {
+        let block: Vec<_> = events(1_000 * round).into_iter().map(|(x, y)| ([x[0], 0.0, 1.0], y)).collect();
+        learner.learn(&block);
+        round += 1;
+    }
+    let before = learner.q().mean[1];
+    let mut block: Vec<_> = events(99).into_iter().map(|(x, y)| ([x[0], 0.0, 1.0], y)).collect();
+    block[0] = ([0.0, 1.0, 1.0], 0.5 + before + 5.0);
+    let idle: Vec<_> = events(5).into_iter().map(|(x, y)| ([x[0], 0.0, 1.0], y)).collect();
+    learner.learn(&block);
+    (0..100).for_each(|_| {
+        learner.learn(&idle);
+    });
+    let moved = learner.q().mean[1] - before;
+    assert!((0.01..5.0).contains(&moved), "{moved} of 5");
 }

@@ -156,7 +156,7 @@ impl Network {
             image.clear();
             pass.gradient(image);
         };
-        let news = News { events: targets.events(), gradient, curvature };
+        let news = News { events: targets.events(), rows: targets.rows.len(), gradient, curvature };
         let place = Place { site: &site.site, events: site.events };
         self.config.rule.learn(&posterior.prior, &posterior.normal, place, pace, news, &mut site.memory, scratch, product)
     }

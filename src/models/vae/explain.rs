@@ -27,8 +27,9 @@ impl Vae {
         let decoded: Vec<&[f32]> = workspace.outputs.chunks_exact(size).collect();
         let ln = |column: &Column, value: Value, outputs: &[f32]| {
             let f = |k: usize| f64::from(outputs[place(self.decoder.outputs(), column.first + k, 0)]);
-            column.ln_likelihood(value, posterior.parameter(column), f)
+            posterior.ln_judged(column, value, f)
         };
+        let cell = |column: &Column| row.row(0)[column.cell];
         let values: Vec<Value> =
             self.columns.iter().map(|column| column.value(&posterior.units, &posterior.texts, row, 0)).collect();
         let terms: Vec<Vec<f64>> = (self.columns.iter().zip(&values))
@@ -37,7 +38,9 @@ impl Vae {
         let logs = (0..ratios.len()).map(|s| ratios[s][0] + terms.iter().map(|terms| terms[s]).sum::<f64>());
         let weights = normalised(logs.collect());
         let under = |of: &dyn Fn(usize) -> f64| weights.iter().enumerate().map(|(s, weight)| weight * of(s)).sum::<f64>();
-        let own: Vec<f64> = terms.iter().map(|terms| -under(&|s| terms[s])).collect();
+        let constant = |column: &Column| posterior.ln_constant(column, cell(column));
+        let own: Vec<f64> =
+            terms.iter().zip(&self.columns).map(|(terms, column)| -under(&|s| terms[s]) - constant(column)).collect();
         let telling = values.iter().filter(|value| **value != Value::None).count();
         let share = (surprisal - own.iter().sum::<f64>()) / telling.max(1) as f64;
 
@@ -71,11 +74,11 @@ impl Vae {
                 }
             }
         };
-        let present = |column: &Column| !row.row(0)[column.cell].is_nan();
+        let present = |column: &Column| !cell(column).is_nan();
         let all = self.columns.iter().zip(&values).zip(own).filter(|((column, _), _)| present(column));
         let contribution = |((column, value), own): ((&Column, &Value), f64)| Contribution {
             column: self.schema.columns()[column.cell].name.clone(),
-            nats: if *value == Value::None { 0.0 } else { own + share },
+            nats: if *value == Value::None { own } else { own + share },
             expected: expected(column),
         };
         let mut contributions: Vec<Contribution> = all.map(contribution).collect();

@@ -137,10 +137,12 @@ impl Vae {
             array.resize(decoded.len(), T::ZERO);
         }
         signs.resize(decoded.len(), 0.0);
-        noise.fill_signs(step, SIGNS, signs);
+        if at_last {
+            noise.fill_signs(step, SIGNS, signs);
+            numbers.curvatures(outputs, signs, output_curvature, output_root);
+        }
         numbers.add_ln_likelihoods(decoded, outputs, |event, ln| bound += believed[event] * ln);
         numbers.slopes(decoded, outputs, FARTHEST, signal);
-        numbers.curvatures(outputs, signs, output_curvature, output_root);
         let others: Vec<(usize, &Column)> = self.others().enumerate().collect();
         for event in 0..events {
             for (index, column) in &others {
@@ -219,8 +221,8 @@ impl Vae {
         for (index, (at, len)) in parts.chain([(0, rows.len())]).enumerate() {
             let part = rows.slice(at..at + len);
             let numbers = Numbers::of(self, posterior, part);
-            let weights = Weights { encoder: &encoder, mean: &posterior.mean, variance: Some(&posterior.variance) };
             let at_last = len == rows.len() && index + 1 == sweeps * rows.len().div_ceil(PART) + 1;
+            let weights = Weights { encoder: &encoder, mean: &posterior.mean, variance: Some(&posterior.variance) };
             let part = (part, &numbers, &believed[at..at + len]);
             seen = self.look(posterior, &weights, part, (&noise, (step << 32) + index as u64), at_last, workspace);
             if !seen.bound.is_finite() {
@@ -239,7 +241,7 @@ impl Vae {
             image.clear();
             decoder.gradient(image);
         };
-        let news = News { events, gradient, curvature };
+        let news = News { events, rows: rows.len(), gradient, curvature };
         let rule = &self.config.rule;
         let place = Place { site: &site.decoder, events: site.events };
         let mut memory = site.memory.clone();
@@ -301,11 +303,12 @@ impl Vae {
     /// What rows say beside the weights, as far as each is `believed`. `known` tells which texts there are already.
     fn sums(&self, rows: RowsView<'_>, believed: &[f64], buffer: &mut Vec<f64>, known: &VaeEvidence) -> VaeEvidence {
         let mut sums = VaeEvidence::nothing(self);
-        let weighed = || believed.iter().copied().enumerate();
+        let weighed: Vec<(usize, f64)> = believed.iter().copied().enumerate().filter(|(_, weight)| *weight > 0.0).collect();
         sums.events = believed.iter().sum();
-        sums.inputs = self.inputs.moments(rows, weighed(), buffer);
+        sums.inputs = self.inputs.moments(rows, weighed.iter().copied(), buffer);
         for (index, column) in self.columns.iter().enumerate() {
-            let cells = weighed().map(|(row, weight)| (rows.row(row)[column.cell], weight)).filter(|(cell, _)| !cell.is_nan());
+            let cells =
+                weighed.iter().map(|(row, weight)| (rows.row(*row)[column.cell], *weight)).filter(|(cell, _)| !cell.is_nan());
             let moments = Moments::of(cells.clone());
             sums.missing[index] = (sums.events - moments.count).max(0.0);
             let is_text = matches!(column.likelihood, Likelihood::Softmax { .. });

@@ -5,6 +5,7 @@ use pulp::{Arch, Simd, WithSimd};
 use super::Vae;
 use super::columns::{Likelihood, Value};
 use super::posterior::VaePosterior;
+use crate::dist::lanes::{LANES, ln};
 use crate::dist::special::LN_TAU;
 use crate::features::RowsView;
 use crate::inference::layers::{PANEL, Real, panels, place};
@@ -25,6 +26,8 @@ pub struct Numbers<T> {
     /// `[panel][number][PANEL]`: values in standard units, and 1 where there is one.
     values: Vec<T>,
     there: Vec<T>,
+    /// What each value has at least, `[panel][number][PANEL]`: −∞ without [`Numbers::judged`].
+    least: Vec<T>,
 }
 
 impl<T: Real> Numbers<T> {
@@ -40,6 +43,7 @@ impl<T: Real> Numbers<T> {
             precision: posterior.noise.iter().map(|variance| T::of(1.0 / variance)).collect(),
             constant: posterior.noise.iter().map(|variance| T::of(-0.5 * (variance.ln() + LN_TAU))).collect(),
             there: values.clone(),
+            least: vec![T::of(f64::NEG_INFINITY); values.len()],
             values,
         };
         for event in 0..rows.len() {
@@ -53,7 +57,25 @@ impl<T: Real> Numbers<T> {
         numbers
     }
 
-    /// Hands `Σ ln N(x; f, s²)` over the numbers of each event to `add`, for outputs f `[panel][width][PANEL]`.
+    /// To judge events by: as [`VaePosterior::ln_judged`] does it, cell by cell.
+    pub fn judged(mut self, posterior: &VaePosterior) -> Self {
+        let successions = &posterior.successions;
+        self.constant.iter_mut().zip(successions).for_each(|(constant, of)| *constant = *constant + T::of(of.ln_again));
+        let lanes = self.least.as_chunks_mut::<LANES>().0.iter_mut().zip(self.values.as_chunks::<LANES>().0);
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (index, (least, values)) in lanes.enumerate() {
+                    let most = successions[index * LANES / PANEL % successions.len()].ln_stray;
+                    let tails = ln(values.map(|x| 1.0 + x.wide() * x.wide()));
+                    (0..LANES).for_each(|i| least[i] = T::of(most - tails[i]));
+                }
+            },
+        );
+        self
+    }
+
+    /// Hands `Σ ln p(x | f)` over the numbers of each event to `add`, for outputs f `[panel][width][PANEL]`.
     pub fn add_ln_likelihoods(&self, outputs: &[T], width: usize, mut add: impl FnMut(usize, f64)) {
         for (panel, sums) in Arch::new().dispatch(LnLikelihoods { numbers: self, outputs, width }).iter().enumerate() {
             (0..PANEL.min(self.events - panel * PANEL)).for_each(|i| add(panel * PANEL + i, sums[i].wide()));
@@ -123,17 +145,20 @@ impl<T: Real> WithSimd for LnLikelihoods<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Vec<[T; PANEL]> {
-        let Self { numbers: Numbers { events, outputs: columns, precision, constant, values, there }, outputs, width } = self;
+        let Self { numbers: Numbers { events, outputs: columns, precision, constant, values, there, least }, outputs, width } =
+            self;
         let (count, half) = (columns.len(), T::of(0.5));
         let mut sums = vec![[T::ZERO; PANEL]; panels(*events)];
         for (panel, sums) in sums.iter_mut().enumerate() {
             for (number, column) in columns.iter().enumerate() {
-                let (values, there) = (row(values, panel * count + number), row(there, panel * count + number));
-                let f = row(outputs, panel * width + column);
+                let at = panel * count + number;
+                let (values, there, least, f) =
+                    (row(values, at), row(there, at), row(least, at), row(outputs, panel * width + column));
                 let (half_precision, constant) = (half * precision[number], constant[number]);
                 for i in 0..PANEL {
                     let gap = values[i] - f[i];
-                    sums[i] += there[i] * (constant - half_precision * gap * gap);
+                    let ln = constant - half_precision * gap * gap;
+                    sums[i] += there[i] * if ln < least[i] { least[i] } else { ln };
                 }
             }
         }
@@ -155,7 +180,7 @@ impl<T: Real> WithSimd for WriteSlopes<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Self {
-            numbers: Numbers { events, outputs: columns, precision, values, there, .. },
+            numbers: Numbers { events, outputs: columns, precision, constant, values, there, least },
             outputs,
             width,
             farthest,
@@ -164,12 +189,16 @@ impl<T: Real> WithSimd for WriteSlopes<'_, T> {
         for panel in 0..panels(*events) {
             for (number, column) in columns.iter().enumerate() {
                 let at = panel * columns.len() + number;
-                let (values, there, precision) = (row(values, at), row(there, at), precision[number]);
+                let (values, there, least) = (row(values, at), row(there, at), row(least, at));
+                let (precision, constant, half) = (precision[number], constant[number], T::of(0.5));
                 let (f, slopes) = (row(outputs, panel * width + column), row_mut(slopes, panel * width + column));
                 for i in 0..PANEL {
+                    let gap = values[i] - f[i];
+                    // Of a stray number the outputs say nothing.
+                    let there = if constant - half * precision * gap * gap < least[i] { T::ZERO } else { there[i] };
                     let value = if values[i] > farthest { farthest } else { values[i] };
                     let value = if value < -farthest { -farthest } else { value };
-                    slopes[i] = precision * there[i] * (value - f[i]);
+                    slopes[i] = precision * there * (value - f[i]);
                 }
             }
         }

@@ -1,15 +1,18 @@
 //! q(θ) of an autoencoder with what scoring and learning need of it, computed once a block.
 
+use std::f64::consts::PI;
 use std::sync::OnceLock;
 
 use super::Vae;
-use super::columns::{Likelihood, Texts};
+use super::columns::{Column, Likelihood, Texts, Value};
 use super::evidence::VaeEvidence;
+use super::numbers::LIMIT;
 use crate::inference::layers::{Parameters, Sampled};
 use crate::inference::newton::{Normal, Site};
-use crate::models::NotFinite;
 use crate::models::inputs::Units;
+use crate::models::mixture::statistics::Moments;
 use crate::models::pool::Loan;
+use crate::models::{NotFinite, Standard};
 
 /// The least noise variance, in units of the column's own: below it, single precision is the noise.
 const LEAST_NOISE: f64 = 1e-6;
@@ -20,6 +23,8 @@ pub struct VaePosterior {
     pub(super) units: Units,
     /// Noise variance of each number, in its units.
     pub(super) noise: Vec<f64>,
+    /// Of each number.
+    pub(super) successions: Vec<Succession>,
     /// Log mean of each count.
     pub(super) ln_rates: Vec<f64>,
     /// Share of true of each boolean.
@@ -33,6 +38,27 @@ pub struct VaePosterior {
     pub(super) variance: Parameters<f32>,
     pub(super) encoder: Parameters<f32>,
     sampled: OnceLock<Loan<Sampled<f32>>>,
+}
+
+/// What the rule of succession says after n numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Succession {
+    /// The first of them, as far as all are the same.
+    constant: Option<f64>,
+    /// `ln (n + 1)/(n + 2)`: the next is like one of them.
+    pub(super) ln_again: f64,
+    /// `−ln (n + 2)`: it is like none.
+    ln_another: f64,
+    /// `−ln π(n + 2)`, which is the same with the height of Cauchy's law.
+    pub(super) ln_stray: f64,
+}
+
+impl Succession {
+    fn after(numbers: &Moments) -> Self {
+        let ln_another = -(numbers.count + 2.0).ln();
+        let constant = (numbers.count > 0.0).then_some(numbers.mean);
+        Self { constant, ln_again: (numbers.count + 1.0).ln() + ln_another, ln_another, ln_stray: ln_another - PI.ln() }
+    }
 }
 
 impl VaePosterior {
@@ -50,13 +76,14 @@ impl VaePosterior {
         };
         // `(Σ r² + d) / (n + d)` with d made-up residuals of 1 that fade as the rule's made-up events do.
         let made_up = rule.made_up(evidence.events) / rule.burn_in;
-        let (mut noise, mut ln_rates, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut noise, mut successions, mut ln_rates, mut texts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (index, column) in vae.columns.iter().enumerate() {
             match column.likelihood {
                 Likelihood::Normal { design } => {
                     let [count, squares] = evidence.residuals[column.rank];
                     let square = squares * units.inverse[design] * units.inverse[design];
                     noise.push(((square + made_up) / (count + made_up)).max(LEAST_NOISE));
+                    successions.push(Succession::after(&evidence.columns[index]));
                 }
                 Likelihood::Poisson => {
                     let counts = evidence.columns[index];
@@ -77,11 +104,49 @@ impl VaePosterior {
         if !(mean.is_finite() && variance.is_finite() && encoder.is_finite()) {
             return Err(NotFinite { quantity: "a weight's posterior in single precision".into() });
         }
-        Ok(Self { units, noise, ln_rates, texts, normal, encoding, mean, variance, encoder, sampled: OnceLock::new() })
+        Ok(Self {
+            units,
+            noise,
+            successions,
+            ln_rates,
+            texts,
+            normal,
+            encoding,
+            mean,
+            variance,
+            encoder,
+            sampled: OnceLock::new(),
+        })
+    }
+
+    /// `ln p(value | f)` as an event is judged by it. A number is like none of the n before with probability `1/(n + 2)`, by Laplace's rule of
+    /// succession, and then anywhere, by Cauchy's law in standard units; else it has its likelihood, which may have become narrow. The greater
+    /// of the two is taken for their sum: it is at most `ln 2` below.
+    pub(super) fn ln_judged(&self, column: &Column, value: Value, f: impl Fn(usize) -> f64) -> f64 {
+        let parameter = self.parameter(column);
+        match (column.likelihood, value) {
+            (Likelihood::Normal { .. }, Value::Number(x)) => {
+                let Succession { ln_again, ln_stray, .. } = self.successions[column.rank];
+                let x = x.clamp(-LIMIT, LIMIT);
+                (ln_again + column.ln_likelihood(Value::Number(x), parameter, f)).max(ln_stray - (x * x).ln_1p())
+            }
+            _ => column.ln_likelihood(value, parameter, f),
+        }
+    }
+
+    /// Of a number that has always been the same, the log probability that it is so again, or that it is not, whichever came; 0 of all else.
+    pub(super) fn ln_constant(&self, column: &Column, cell: f64) -> f64 {
+        match column.likelihood {
+            Likelihood::Normal { design } if self.units.inverse[design] == 0.0 && !cell.is_nan() => {
+                let Succession { constant, ln_again, ln_another, .. } = self.successions[column.rank];
+                constant.map_or(0.0, |constant| if Standard::differs(cell, constant) { ln_another } else { ln_again })
+            }
+            _ => 0.0,
+        }
     }
 
     /// The parameter of a column's likelihood that is not an output.
-    pub(super) fn parameter(&self, column: &super::Column) -> f64 {
+    pub(super) fn parameter(&self, column: &Column) -> f64 {
         match column.likelihood {
             Likelihood::Normal { .. } => self.noise[column.rank],
             Likelihood::Poisson => self.ln_rates[column.rank],

@@ -22,7 +22,7 @@ impl Vae {
         // ln p(x, z | θ) − ln q(z | x) of each event, `[sample]` in turn.
         let mut weights = self.decode(posterior, rows, &mut workspace);
         let Workspace { decoder, codes, outputs, signal, .. } = &mut *workspace;
-        let numbers = Numbers::of(self, posterior, rows);
+        let numbers = Numbers::of(self, posterior, rows).judged(posterior);
         let others: Vec<Value> = (0..events)
             .flat_map(|event| self.others().map(move |column| column.value(&posterior.units, &posterior.texts, rows, event)))
             .collect();
@@ -40,8 +40,14 @@ impl Vae {
         decoder.output_signal().copy_from_slice(signal);
         decoder.backward(&posterior.mean, None, Path::Means);
         let variances = decoder.variance_along(&posterior.variance);
-        let found = log_mean_exp_each(&weights).into_iter().zip(variances);
-        surprisals.extend(found.map(|(ln, variance)| Surprisal { nats: -ln, sd: f64::from(variance.min(f32::MAX)).sqrt() }));
+        let found = log_mean_exp_each(&weights).into_iter().zip(variances).enumerate();
+        let constants = |event: usize| {
+            self.columns.iter().map(|column| posterior.ln_constant(column, rows.row(event)[column.cell])).sum::<f64>()
+        };
+        surprisals.extend(found.map(|(event, (ln, variance))| Surprisal {
+            nats: -ln - constants(event),
+            sd: f64::from(variance.min(f32::MAX)).sqrt(),
+        }));
     }
 
     /// Draws places z of each event and leaves what the decoder makes of them in the workspace's outputs,

@@ -1,9 +1,10 @@
 use super::*;
 use crate::dist::testing::{assert_close, normal};
 use crate::features::Column as SchemaColumn;
-use crate::inference::layers::Parameters;
+use crate::inference::layers::{Parameters, place};
 use crate::inference::rule::Pace;
 use crate::models::Evidence;
+use crate::models::vae::columns::{Column, Value};
 use crate::models::vae::learn::{Weights, Workspace};
 use crate::record::{Offset, Partition};
 
@@ -256,4 +257,60 @@ fn forgotten_texts_are_new_ones() {
     let text = |count: f64| Texts::of(&[("seen".to_owned(), count)].into(), 4).ln_share("seen", bucket("seen", 4));
     assert_close(text(1e-9), 0.0, 1e-6);
     assert_close(text(3.0), (3.0 / 4.0_f64).ln(), 1e-12);
+}
+
+/// A number that was nearly always the same has a narrow law, and one that is like none before costs what the rule of succession says, not its squared
+/// distance: by panels as cell by cell.
+#[test]
+fn a_stray_number_costs_what_the_rule_of_succession_says() {
+    let vae = Vae::new(&schema(&[Kind::Number; 2]), VaeConfig { latent: 1, hidden: vec![4], ..VaeConfig::default() }).unwrap();
+    let mut cells: Vec<f64> = (0..4_000).flat_map(|event| [normal(2 * event), 1e-3 * normal(2 * event + 1)]).collect();
+    // What gives the column its units, long ago.
+    cells[1] = 1.0;
+    let (evidence, _) = prequential(&vae, &Rows::from_cells(2, cells), 256, 0);
+    let posterior = vae.posterior(&evidence).unwrap();
+    let (column, count) = (&vae.columns[1], evidence.columns[1].count);
+    assert!(posterior.parameter(column) < 0.1, "{}", posterior.parameter(column));
+    for x in [2.0, -30.0, 1e6] {
+        let expected = -(std::f64::consts::PI * (count + 2.0) * (1.0 + x * x)).ln();
+        assert_close(posterior.ln_judged(column, Value::Number(x), |_| 0.0), expected, 1e-12);
+    }
+    // Beyond what single precision can square, a number is at that distance.
+    assert_eq!(
+        posterior.ln_judged(column, Value::Number(1e200), |_| 0.0),
+        posterior.ln_judged(column, Value::Number(1e15), |_| 0.0)
+    );
+    // Over all x, by the tangent of an angle, less than 1 by no more than the stray has.
+    let points = 1_000_000;
+    let mass = (0..points).map(|point| {
+        let x = (std::f64::consts::PI * ((f64::from(point) + 0.5) / f64::from(points) - 0.5)).tan();
+        posterior.ln_judged(column, Value::Number(x), |_| 0.1).exp() * (1.0 + x * x) * std::f64::consts::PI / f64::from(points)
+    });
+    let mass: f64 = mass.sum();
+    assert!((1.0 - 1.0 / (count + 2.0)..=1.0).contains(&mass), "{mass}");
+
+    let (centre, unit) = (posterior.units.centre[1], 1.0 / posterior.units.inverse[1]);
+    let rows = Rows::from_cells(2, (0..40).flat_map(|at| [0.3, centre + unit * (f64::from(at) - 20.0) / 20.0]).collect());
+    let numbers = super::numbers::Numbers::<f64>::of(&vae, &posterior, rows.view()).judged(&posterior);
+    let outputs: Vec<f64> = (0..2 * 64).map(|at| 0.01 * f64::from(at)).collect();
+    let (mut found, mut slopes) = (vec![0.0; 40], vec![0.0; 2 * 64]);
+    numbers.add_ln_likelihoods(&outputs, 2, |event, ln| found[event] += ln);
+    numbers.slopes(&outputs, 2, 1e15, &mut slopes);
+    let mut strays = 0;
+    for (event, found) in found.into_iter().enumerate() {
+        let of = |column: &Column, stray: bool| {
+            let value = column.value(&posterior.units, &posterior.texts, rows.view(), event);
+            let f = |_| outputs[place(2, column.first, event)];
+            if stray {
+                posterior.ln_judged(column, value, f)
+            } else {
+                column.ln_likelihood(value, posterior.parameter(column), f)
+            }
+        };
+        assert_close(found, vae.columns.iter().map(|column| of(column, true)).sum(), 1e-12);
+        let (stray, slope) = (of(column, true) > of(column, false), slopes[place(2, 1, event)]);
+        assert_eq!(stray, slope == 0.0, "a stray number's slope");
+        strays += usize::from(stray);
+    }
+    assert!((5..35).contains(&strays), "{strays}");
 }

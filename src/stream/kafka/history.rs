@@ -83,8 +83,10 @@ impl History for KafkaStream {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&topic, partition.0, KafkaOffset::Offset(time_ms)).map_err(asking)?;
         let found = self.ends.client().offsets_for_times(list, patience).map_err(asking)?;
-        match found.find_partition(&topic, partition.0).map(|element| element.offset()) {
+        let found = found.elements_for_topic(&topic).into_iter().find(|element| element.partition() == partition.0);
+        match found.map(|element| element.error().map(|()| element.offset())).transpose().map_err(asking)? {
             Some(KafkaOffset::Offset(offset)) => Ok(Offset(offset)),
+            // There is no record that late.
             _ => self.end_of(partition),
         }
     }

@@ -249,7 +249,12 @@ impl Reading {
                     }
                 };
                 match polled {
-                    Some(Ok(message)) => self.take(&message),
+                    Some(Ok(message)) => {
+                        // Runs can be of a few large records, of which a thousand would be too many.
+                        if self.take(&message) && self.handover.is_full() {
+                            break;
+                        }
+                    }
                     Some(Err(error)) => self.suffer(&error),
                     None => {
                         self.withdraw();
@@ -338,16 +343,20 @@ impl Reading {
         let paused = list(&self.topic, self.taps.keys().map(|partition| (*partition, KafkaOffset::Invalid)))
             .and_then(|list| self.consumer.pause(&list));
         match paused {
-            Ok(()) => self.paused = true,
+            // What still waited to be sought waits with all others: a seek lets a partition go.
+            Ok(()) => {
+                self.paused = true;
+                self.seeks.clear();
+            }
             Err(error) => tracing::warn!("partitions can't be paused: {error}"),
         }
     }
 
-    /// Decodes a message into its partition's open run.
-    fn take(&mut self, message: &BorrowedMessage<'_>) {
+    /// Decodes a message into its partition's open run, and says whether this was handed over.
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> bool {
         let partition = Partition(message.partition());
         let offset = Offset(message.offset());
-        let Some(tap) = self.taps.get_mut(&partition).filter(|tap| tap.ready && offset >= tap.next) else { return };
+        let Some(tap) = self.taps.get_mut(&partition).filter(|tap| tap.ready && offset >= tap.next) else { return false };
         let run = &mut tap.open;
         if run.is_empty() {
             run.from = offset;
@@ -387,9 +396,11 @@ impl Reading {
         run.bytes += payload.len();
         run.next = offset.next();
         tap.next = run.next;
-        if run.len() >= RUN_RECORDS || run.bytes >= RUN_BYTES {
+        let ended = run.len() >= RUN_RECORDS || run.bytes >= RUN_BYTES;
+        if ended {
             tap.hand_over(&self.handover, self.columns);
         }
+        ended
     }
 
     fn hand_over_all(&mut self) {

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::Play;
 use crate::config::Setting;
 use crate::events::START_MS;
-use crate::feed::is_event;
+use crate::feed::{SPOILT, is_event};
 use crate::log::Record;
 use crate::process::eventually;
 use crate::stage::{MIXTURE, SOLO, Scene, Stage, Subject, idle};
@@ -22,7 +22,7 @@ fn long(number: u64, partitions: i32, values: u64) -> Record {
     Record {
         partition: (number % partitions as u64) as i32,
         key: None,
-        payload: Some(if is_event(number) { event.into_bytes() } else { b"spoilt".to_vec() }),
+        payload: Some(if is_event(number) { event.into_bytes() } else { SPOILT.to_vec() }),
         timestamp_ms: START_MS + number as i64,
     }
 }
