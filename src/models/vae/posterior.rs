@@ -134,15 +134,18 @@ impl VaePosterior {
         }
     }
 
+    /// Whether it is a number that has always been the same.
+    pub(super) fn is_constant(&self, column: &Column) -> bool {
+        matches!(column.likelihood, Likelihood::Normal { design } if self.units.inverse[design] == 0.0)
+    }
+
     /// Of a number that has always been the same, the log probability that it is so again, or that it is not, whichever came; 0 of all else.
     pub(super) fn ln_constant(&self, column: &Column, cell: f64) -> f64 {
-        match column.likelihood {
-            Likelihood::Normal { design } if self.units.inverse[design] == 0.0 && !cell.is_nan() => {
-                let Succession { constant, ln_again, ln_another, .. } = self.successions[column.rank];
-                constant.map_or(0.0, |constant| if Standard::differs(cell, constant) { ln_another } else { ln_again })
-            }
-            _ => 0.0,
+        if !self.is_constant(column) || cell.is_nan() {
+            return 0.0;
         }
+        let Succession { constant, ln_again, ln_another, .. } = self.successions[column.rank];
+        constant.map_or(0.0, |constant| if Standard::differs(cell, constant) { ln_another } else { ln_again })
     }
 
     /// The parameter of a column's likelihood that is not an output.

@@ -41,9 +41,9 @@ impl Vae {
         decoder.backward(&posterior.mean, None, Path::Means);
         let variances = decoder.variance_along(&posterior.variance);
         let found = log_mean_exp_each(&weights).into_iter().zip(variances).enumerate();
-        let constants = |event: usize| {
-            self.columns.iter().map(|column| posterior.ln_constant(column, rows.row(event)[column.cell])).sum::<f64>()
-        };
+        let constant: Vec<&Column> = self.columns.iter().filter(|column| posterior.is_constant(column)).collect();
+        let constants =
+            |event: usize| constant.iter().map(|column| posterior.ln_constant(column, rows.row(event)[column.cell])).sum::<f64>();
         surprisals.extend(found.map(|(event, (ln, variance))| Surprisal {
             nats: -ln - constants(event),
             sd: f64::from(variance.min(f32::MAX)).sqrt(),
