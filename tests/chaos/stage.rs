@@ -15,7 +15,7 @@ use crate::process::{Process, eventually, now_ms};
 use crate::support::broker::Broker;
 use crate::support::topics::create_topic;
 use crate::table::{Recovery, Relearnt, Row};
-use crate::verdict::Case;
+use crate::verdict::{Case, Input};
 use crate::watch::{Seen, Watch};
 
 /// What is learnt, from what.

@@ -60,7 +60,7 @@ impl<T: Real> Numbers<T> {
     /// To judge events by: as [`VaePosterior::ln_judged`] does it, cell by cell.
     pub fn judged(mut self, posterior: &VaePosterior) -> Self {
         let successions = &posterior.successions;
-        self.constant.iter_mut().zip(successions).for_each(|(constant, of)| *constant = *constant + T::of(of.ln_again));
+        self.constant.iter_mut().zip(successions).for_each(|(constant, of)| *constant += T::of(of.ln_again));
         let lanes = self.least.as_chunks_mut::<LANES>().0.iter_mut().zip(self.values.as_chunks::<LANES>().0);
         Arch::new().dispatch(
             #[inline(always)]
