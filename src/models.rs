@@ -255,7 +255,7 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
         false
     }
 
-    /// How far an event is believed that its surprisal alone would have believed as far as `weight`, which is below 1.
+    /// How far a doubted event is believed: `weight`, from 0 to below 1, is what its surprisal says. 0 leaves it out.
     fn credence(&self, posterior: &Self::Posterior, row: &[f64], weight: f64) -> f64 {
         let _ = (posterior, row);
         weight

@@ -3,7 +3,7 @@
 mod support;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use support::check::Outcome;
 use support::tracer::Tracer;
 use surprisal::codec::Decode;
 use surprisal::codec::json::{JsonDecoder, Limits};
-use surprisal::codec::wire::Format;
+use surprisal::codec::wire::{self, Format};
 use surprisal::engine::{EngineError, Learning};
 use surprisal::pipeline::{Archive, Clock, Pipeline, PipelineError, Settings};
 use surprisal::record::{Offset, Partition};
@@ -159,6 +159,20 @@ fn a_clock_that_runs_backwards_changes_nothing() {
         assert_eq!(found.violation(&events(1)), None);
         assert_eq!(found.scores, calm.scores);
     }
+}
+
+/// What was archived by a clock far ahead is followed by another once the clock is right.
+#[test]
+fn a_clock_that_was_ahead_does_not_end_the_archive() {
+    let archived = |wall: fn(u64) -> i64| {
+        let log = log(1);
+        run_by(u64::MAX, wall, open(&log, Vec::new()), Alteration::None).expect("nothing goes wrong");
+        let keys = log.messages(Outlet::Posterior).into_iter().filter_map(|message| message.key);
+        keys.filter_map(|key| wire::parse_archive_key(&key).map(|(_, _, covers_to, _)| covers_to)).collect::<BTreeSet<_>>().len()
+    };
+    let right = archived(|ticks| ticks as i64);
+    let ahead = archived(|ticks| if ticks < 60 { 1_700_000_000_000 } else { ticks as i64 });
+    assert!(right > 2 && ahead >= right, "{right} archived, {ahead} by a clock that was ahead");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-"""The network and the autoencoder on real data: the same single pass over the same rows by Surprisal and by its peers, compared by the log score of rows not yet seen. Nothing is tuned to a set."""
+"""The network and the autoencoder on real data: the same single pass over the same rows by Surprisal and by its peers, compared by the log
+score of rows not yet seen. Nothing is tuned to a set."""
 
 import gzip
 import warnings

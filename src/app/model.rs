@@ -66,13 +66,16 @@ fn network(schema: &Schema, config: &ModelConfig) -> Result<Network, AppError> {
     Network::new(schema, &task(schema, config)?, settings).map_err(AppError::model)
 }
 
-/// How weights are moved.
+/// The learning rate where none is set: small, since a step is taken a block, whatever its size.
+const LEARNING_RATE: f64 = 0.003;
+
+/// How weights are moved. 0.9 is what papers and libraries use; only a gradient gone wild is longer than 100.
 fn stepping(optimiser: OptimiserKind, learning_rate: Option<f64>) -> Stepping {
-    let rate = learning_rate.unwrap_or(0.003);
+    let rate = learning_rate.unwrap_or(LEARNING_RATE);
     let descent = |method| Stepping::Descent(Optimiser { method, rate, greatest_norm: 100.0 });
     match optimiser {
         OptimiserKind::Newton => Stepping::default(),
-        OptimiserKind::Ivon => Stepping::Momentum { decay: 0.9, rate },
+        OptimiserKind::Ivon => Stepping::Ivon { decay: 0.9, rate },
         OptimiserKind::Adam => descent(Method::ADAM),
         OptimiserKind::Sgd => descent(Method::Sgd { momentum: 0.9 }),
     }

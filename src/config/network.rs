@@ -24,7 +24,7 @@ pub struct NetworkConfig {
     pub prior_scale: f64,
     /// How the weights are moved. Default: `newton`.
     pub optimiser: OptimiserKind,
-    /// Learning rate of an optimiser that has one. Above 0. Default: 0.003.
+    /// Learning rate, of an optimiser that has one. Above 0. Default: none, which is 0.003.
     #[serde(deserialize_with = "values::some_positive")]
     pub learning_rate: Option<f64>,
 }

@@ -72,7 +72,7 @@ pub enum Stepping {
     /// curvature and prior are to an event, `m ← β m + (1 − β) ĝ` and `Δ = α (m / (1 − βᵗ) − δ μ) / max(ĥ + δ, h₀)`. Its correction of
     /// the curvature is not needed, since a Gauss-Newton matrix has no negative one; h₀ keeps an input that comes for the first time late, of
     /// which the average knows nothing, from being overstepped.
-    Momentum {
+    Ivon {
         /// β, in [0, 1).
         decay: f64,
         /// α, above 0.
@@ -84,12 +84,12 @@ pub enum Stepping {
 
 impl Stepping {
     /// What snapshots tell it from others by; nothing of the default.
-    pub fn name(&self) -> &'static str {
+    pub fn fingerprint(&self) -> Option<&'static str> {
         match self {
-            Self::Quadratic { .. } => "",
-            Self::Momentum { .. } => "momentum\n",
-            Self::Descent(Optimiser { method: Method::Sgd { .. }, .. }) => "sgd\n",
-            Self::Descent(Optimiser { method: Method::Adam { .. }, .. }) => "adam\n",
+            Self::Quadratic { .. } => None,
+            Self::Ivon { .. } => Some("ivon"),
+            Self::Descent(Optimiser { method: Method::Sgd { .. }, .. }) => Some("sgd"),
+            Self::Descent(Optimiser { method: Method::Adam { .. }, .. }) => Some("adam"),
         }
     }
 
@@ -103,7 +103,7 @@ impl Stepping {
     pub fn start(&self, parameters: usize) -> State<f64> {
         match self {
             Self::Quadratic { .. } => State::default(),
-            Self::Momentum { .. } => State { first: vec![0.0; parameters], ..State::default() },
+            Self::Ivon { .. } => State { first: vec![0.0; parameters], ..State::default() },
             Self::Descent(optimiser) => optimiser.start(parameters),
         }
     }
@@ -329,7 +329,7 @@ impl Newton {
     }
 
     /// The site with a block in it, and how the step went. `memory` is what [`Stepping::start`] begins and goes from block to block of the
-    /// partition; `product` writes `B v`, the block's Gauss-Newton matrix times a vector.
+    /// partition, and on an error is to be dropped with what was to be learnt; `product` writes `B v`, the block's Gauss-Newton matrix times a vector.
     #[allow(clippy::too_many_arguments)]
     pub fn learn<T: Real>(
         &self,
@@ -365,18 +365,18 @@ impl Newton {
                 }
             },
         );
-        // What is hardly believed is to move the mean but little, so that its share is one of all rows.
+        // A step goes by the mean over all rows: by that over what is believed, a block that is hardly believed would move the mean as far as any.
         let an_event = 1.0 / (weight * news.rows.max(1) as f64);
         let (steps, mut clipped) = match self.stepping {
             Stepping::Quadratic { iterations } => {
                 let found = solve(iterations, T::of(weight), &old, &curvature, &gradient, scratch, product);
                 (scratch.step.flat(), !found)
             }
-            Stepping::Momentum { decay, rate } => {
-                let likelihood = (0..count).map(|i| an_event * (gradient[i] + pull * prior.precision[i] * normal.mean[i]));
-                let kept = average(memory, decay, likelihood);
+            Stepping::Ivon { decay, rate } => {
+                let likelihood = news.gradient.flat().into_iter().map(|g| weight * an_event * g);
+                let unbiased = average(memory, decay, likelihood);
                 let step = |i: usize| {
-                    let slope = kept * memory.first[i] - an_event * pull * prior.precision[i] * normal.mean[i];
+                    let slope = unbiased * memory.first[i] - an_event * pull * prior.precision[i] * normal.mean[i];
                     rate * slope / ((old[i] + curvature[i]) / total).max(self.curvature)
                 };
                 ((0..count).map(step).collect(), false)

@@ -69,7 +69,7 @@ pub struct State<T> {
     pub steps: u64,
     /// How many of them had their gradient clipped.
     pub clipped: u64,
-    /// v of SGD, m of Adam: a number a parameter.
+    /// v of SGD, m of Adam and of IVON: a number a parameter, and none where nothing is remembered.
     pub first: Vec<T>,
     /// v of Adam; of SGD nothing.
     pub second: Vec<T>,

@@ -297,7 +297,7 @@ impl Model for Network {
     fn fingerprint(&self) -> u64 {
         let Layout { schema, task, likelihood, hidden, .. } = &self.layout;
         let mut text = format!("neural network 1\n{hidden:?} {likelihood:?} {}\n", self.config.seed);
-        text += self.config.rule.stepping.name();
+        self.config.rule.stepping.fingerprint().into_iter().for_each(|mark| text += &format!("{mark}\n"));
         for cell in [&task.target].into_iter().chain(&task.inputs) {
             let Column { name, path, kind } = &schema.columns()[*cell];
             let capacity = if let Kind::Category { capacity } = kind { *capacity } else { 0 };

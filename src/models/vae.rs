@@ -2,7 +2,8 @@
 //!
 //! An event x has a place z in a space of few dimensions, `z ~ N(0, 1)`, and a *decoder* network says of each column what follows from
 //! it: a number is `N(f, s²)` with a noise variance of its own, a boolean Bernoulli, a count Poisson, a category softmax over buckets
-//! of texts. Columns are independent given z; a missing one is left out. The decoder's weights are uncertain and learnt by the
+//! of texts. Columns are independent given z; a missing one is left out. When an event is judged a number may also be a stray, by Laplace's rule of
+//! succession and Cauchy's law ([`VaePosterior`]). The decoder's weights are uncertain and learnt by the
 //! variational online Newton rule ([`crate::inference::newton`]). An *encoder* network gives `q(z | x) = N(m, e^(2ρ))`; its weights are
 //! no belief but a means to the bound, and are learnt by Adam on the negative evidence lower bound.
 //!
@@ -211,7 +212,7 @@ impl Model for Vae {
 
     fn fingerprint(&self) -> u64 {
         let mut text = format!("vae 1\n{} {:?}\n", self.config.latent, self.config.hidden);
-        text += self.config.rule.stepping.name();
+        self.config.rule.stepping.fingerprint().into_iter().for_each(|mark| text += &format!("{mark}\n"));
         for column in self.schema.columns() {
             let capacity = if let Kind::Category { capacity } = column.kind { capacity } else { 0 };
             text += &format!("{:?} {:?} {} {capacity}\n", column.name, column.path, column.kind.name());
@@ -243,7 +244,8 @@ impl Model for Vae {
         true
     }
 
-    /// Not at all where a number is so far out that its square would still weigh: what is stray costs but the logarithm of that.
+    /// Not at all with a number more than [`FARTHEST`] standard deviations out: surprisal grows only with the logarithm of the distance, so the
+    /// weight alone would let its square into the moments.
     fn credence(&self, posterior: &VaePosterior, row: &[f64], weight: f64) -> f64 {
         let is_far = |column: &Column| match column.likelihood {
             Likelihood::Normal { design } => {
@@ -252,7 +254,7 @@ impl Model for Vae {
             }
             _ => false,
         };
-        if weight < 1.0 && self.columns.iter().any(is_far) { 0.0 } else { weight }
+        if self.columns.iter().any(is_far) { 0.0 } else { weight }
     }
 
     fn learn(&self, posterior: &VaePosterior, site: &VaeEvidence, block: Block<'_>) -> Result<Learnt<VaeEvidence>, NotFinite> {

@@ -92,7 +92,7 @@ pub(super) fn publish<M: Model, S: Stream>(
 impl Archive {
     fn is_due<E>(&self, archive: &[Archived], site: &Site<E>, now_ms: i64) -> bool {
         // One from the future was made by a clock that has been set back since.
-        let waited = |last: &Archived| now_ms < last.created_ms || now_ms - last.created_ms >= self.interval.as_millis() as i64;
+        let waited = |last: &Archived| !(0..self.interval.as_millis() as i64).contains(&now_ms.saturating_sub(last.created_ms));
         let new = archive.iter().all(|kept| kept.covers_to != site.covers_to);
         self.snapshots > 0 && new && archive.last().is_none_or(waited)
     }

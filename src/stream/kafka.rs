@@ -106,8 +106,8 @@ pub struct KafkaStream {
     in_transaction: bool,
     /// When the latest transaction was begun.
     begun: Instant,
-    /// Whether the last that was told of was a snapshot.
-    told: bool,
+    /// Whether the last thing handed out was a snapshot.
+    snapshot_last: bool,
     /// Partitions lost by a restart, still to be told of.
     lost: Vec<Partition>,
     fencings: Vec<Instant>,
@@ -140,7 +140,7 @@ impl KafkaStream {
             epochs: 0,
             in_transaction: false,
             begun: Instant::now(),
-            told: false,
+            snapshot_last: false,
             lost: Vec::new(),
             fencings: Vec::new(),
         };
@@ -272,14 +272,14 @@ impl Stream for KafkaStream {
             return Ok(Some(Incoming::Lost(std::mem::take(&mut self.lost))));
         }
         // Records and notices have their turn, however many snapshots others send.
-        if std::mem::take(&mut self.told)
+        if std::mem::take(&mut self.snapshot_last)
             && let Some(incoming) = self.handed(Duration::ZERO)?
         {
             return Ok(Some(incoming));
         }
         self.snapshots.poll()?;
         if let Some(snapshot) = self.snapshots.next_changed(|partition| !self.held.contains_key(&partition)) {
-            self.told = true;
+            self.snapshot_last = true;
             return Ok(Some(Incoming::Snapshot(snapshot)));
         }
         self.handed(wait)
@@ -370,8 +370,9 @@ impl Stream for KafkaStream {
         let unusable = |error| StreamError::Restore(format!("the consumed offsets can't be committed: {error}"));
         let mut offsets = TopicPartitionList::new();
         for (partition, offset) in consumed {
+            // The handover is asked below only about what is held.
             if !self.held.contains_key(partition) {
-                return Err(StreamError::Abort(format!("partition {partition} was taken from this instance")));
+                return Err(StreamError::Abort(format!("partition {partition} has been taken from this instance")));
             }
             offsets
                 .add_partition_offset(&self.settings.topics.events, partition.0, KafkaOffset::Offset(offset.0))

@@ -17,7 +17,7 @@ use crate::process::LIMIT;
 /// One record of so many is no event.
 const POISON: u64 = 7;
 
-/// What is in it.
+/// The payload of a record that is no event.
 pub const SPOILT: &[u8] = b"spoilt";
 
 /// Whether the record `number` is an event.
@@ -82,8 +82,7 @@ impl Feed {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Stops, and says how many records the topic has: all that were sent, and where a broker died before it could say that it had them,
-    /// some of them perhaps twice.
+    /// Stops, and says how many records the topic has: at least those sent. One whose broker died before answering may be there twice.
     pub fn end(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();

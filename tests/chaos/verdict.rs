@@ -25,7 +25,8 @@ pub struct Input {
 }
 
 impl Input {
-    /// As it stands in the topic, whose records have no gaps.
+    /// Read from the topic itself, since a record may be there twice. Messages carry no offset: it is counted, as this topic has no transactions
+    /// and so no gaps.
     pub fn read(brokers: &str, topic: &str, records: u64) -> Self {
         let (mut input, mut next) = (Self { events: Vec::new(), others: Vec::new() }, BTreeMap::new());
         for message in committed(brokers, topic) {

@@ -130,7 +130,7 @@ impl Stage {
     pub fn close(self) -> (Tally, u64) {
         let (mut process, _) = self.begin();
         let sent = self.feed.end();
-        // No broker dies here, so that offsets are numbers.
+        // No broker dies here, so nothing is there twice and an offset tells a record's number.
         while self.count.answered() < sent {
             let before = self.count.answered();
             eventually("more records are answered", || (self.count.answered() > before).then_some(()));

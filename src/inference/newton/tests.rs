@@ -106,7 +106,7 @@ fn a_descent_is_along_the_negative_bound() {
 #[test]
 fn momentum_moves_the_mean_as_ivon_does() {
     let (decay, rate) = (0.9, 0.1);
-    let mut learner = Learner::new(Stepping::Momentum { decay, rate });
+    let mut learner = Learner::new(Stepping::Ivon { decay, rate });
     let rule = learner.rule;
     let (mut mean, mut momentum) = (prior().start, [0.0; DIM]);
     // Averages over the weight that curvature has, made-up events among it.
@@ -145,7 +145,7 @@ fn every_way_of_stepping_leads_to_the_same_mean() {
     }
     let expected = gram.cholesky().unwrap().solve(&moments);
     let sgd = descent(Method::Sgd { momentum: 0.9 }, 0.01);
-    for stepping in [Stepping::default(), Stepping::Momentum { decay: 0.9, rate: 0.1 }, sgd, descent(Method::ADAM, 0.01)] {
+    for stepping in [Stepping::default(), Stepping::Ivon { decay: 0.9, rate: 0.1 }, sgd, descent(Method::ADAM, 0.01)] {
         let mut learner = Learner::new(stepping);
         (0..3_000).for_each(|_| {
             learner.learn(&block);
@@ -160,11 +160,11 @@ fn every_way_of_stepping_leads_to_the_same_mean() {
     }
 }
 
-/// However far events are believed, the less the mean moves the less they are.
+/// The less a block is believed, the less it moves the mean. Not by Adam, whose steps don't shrink with the gradient.
 #[test]
 fn what_is_hardly_believed_hardly_moves_the_mean() {
     let sgd = descent(Method::Sgd { momentum: 0.9 }, 0.01);
-    for stepping in [Stepping::default(), Stepping::Momentum { decay: 0.9, rate: 0.1 }, sgd] {
+    for stepping in [Stepping::default(), Stepping::Ivon { decay: 0.9, rate: 0.1 }, sgd] {
         let moved = |believed: f64| {
             let mut learner = Learner::new(stepping);
             (0..20).for_each(|round| {
@@ -185,7 +185,7 @@ fn what_is_hardly_believed_hardly_moves_the_mean() {
 /// An input that is met for the first time after a hundred thousand events is not overstepped.
 #[test]
 fn an_input_that_comes_late_is_met_with_care() {
-    let mut learner = Learner::new(Stepping::Momentum { decay: 0.9, rate: 0.003 });
+    let mut learner = Learner::new(Stepping::Ivon { decay: 0.9, rate: 0.003 });
     let mut round = 0;
     while learner.seen < 1e5 {
         let block: Vec<_> = events(1_000 * round).into_iter().map(|(x, y)| ([x[0], 0.0, 1.0], y)).collect();

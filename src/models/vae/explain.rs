@@ -41,8 +41,8 @@ impl Vae {
         let constant = |column: &Column| posterior.ln_constant(column, cell(column));
         let own: Vec<f64> =
             terms.iter().zip(&self.columns).map(|(terms, column)| -under(&|s| terms[s]) - constant(column)).collect();
-        let telling = values.iter().filter(|value| **value != Value::None).count();
-        let share = (surprisal - own.iter().sum::<f64>()) / telling.max(1) as f64;
+        let present = |column: &&Column| !cell(column).is_nan();
+        let share = (surprisal - own.iter().sum::<f64>()) / self.columns.iter().filter(present).count().max(1) as f64;
 
         let expected = |column: &Column| {
             let probability = |value: Value| under(&|s| ln(column, value, decoded[s]).exp());
@@ -74,11 +74,10 @@ impl Vae {
                 }
             }
         };
-        let present = |column: &Column| !cell(column).is_nan();
-        let all = self.columns.iter().zip(&values).zip(own).filter(|((column, _), _)| present(column));
-        let contribution = |((column, value), own): ((&Column, &Value), f64)| Contribution {
+        let all = self.columns.iter().zip(own).filter(|(column, _)| present(column));
+        let contribution = |(column, own): (&Column, f64)| Contribution {
             column: self.schema.columns()[column.cell].name.clone(),
-            nats: if *value == Value::None { own } else { own + share },
+            nats: own + share,
             expected: expected(column),
         };
         let mut contributions: Vec<Contribution> = all.map(contribution).collect();

@@ -244,13 +244,13 @@ impl Vae {
         let news = News { events, rows: rows.len(), gradient, curvature };
         let rule = &self.config.rule;
         let place = Place { site: &site.decoder, events: site.events };
-        let mut memory = site.memory.clone();
-        let (learnt, moved) = rule.learn(&self.prior, &posterior.normal, place, pace, news, &mut memory, scratch, product)?;
-        // What was squared before fades as the decoder's curvature does.
-        let kept = pace.retention * rule.keep(pace.retention * site.events, pace.weight * events);
         let mut evidence = site.clone();
         evidence.scale(pace.retention);
-        (evidence.decoder, evidence.memory) = (learnt, memory);
+        let (learnt, moved) =
+            rule.learn(&self.prior, &posterior.normal, place, pace, news, &mut evidence.memory, scratch, product)?;
+        // What was squared before fades as the decoder's curvature does.
+        let kept = pace.retention * rule.keep(pace.retention * site.events, pace.weight * events);
+        evidence.decoder = learnt;
         for ((residuals, before), (new, unit)) in
             evidence.residuals.iter_mut().zip(&site.residuals).zip(seen.residuals.iter().zip(self.number_units(posterior)))
         {
@@ -303,12 +303,11 @@ impl Vae {
     /// What rows say beside the weights, as far as each is `believed`. `known` tells which texts there are already.
     fn sums(&self, rows: RowsView<'_>, believed: &[f64], buffer: &mut Vec<f64>, known: &VaeEvidence) -> VaeEvidence {
         let mut sums = VaeEvidence::nothing(self);
-        let weighed: Vec<(usize, f64)> = believed.iter().copied().enumerate().filter(|(_, weight)| *weight > 0.0).collect();
+        let weighed = || believed.iter().copied().enumerate();
         sums.events = believed.iter().sum();
-        sums.inputs = self.inputs.moments(rows, weighed.iter().copied(), buffer);
+        sums.inputs = self.inputs.moments(rows, weighed(), buffer);
         for (index, column) in self.columns.iter().enumerate() {
-            let cells =
-                weighed.iter().map(|(row, weight)| (rows.row(*row)[column.cell], *weight)).filter(|(cell, _)| !cell.is_nan());
+            let cells = weighed().map(|(row, weight)| (rows.row(row)[column.cell], weight)).filter(|(cell, _)| !cell.is_nan());
             let moments = Moments::of(cells.clone());
             sums.missing[index] = (sums.events - moments.count).max(0.0);
             let is_text = matches!(column.likelihood, Likelihood::Softmax { .. });

@@ -4,7 +4,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::Vae;
 use super::columns::{Likelihood, Value};
-use super::posterior::VaePosterior;
+use super::posterior::{Succession, VaePosterior};
 use crate::dist::lanes::{LANES, ln};
 use crate::dist::special::LN_TAU;
 use crate::features::RowsView;
@@ -21,7 +21,7 @@ pub struct Numbers<T> {
     outputs: Vec<usize>,
     /// `1/s²`.
     precision: Vec<T>,
-    /// `−½ ln 2π s²`.
+    /// `−½ ln 2π s²`, and with [`Numbers::judged`] as much less as a stray has.
     constant: Vec<T>,
     /// `[panel][number][PANEL]`: values in standard units, and 1 where there is one.
     values: Vec<T>,
@@ -57,18 +57,19 @@ impl<T: Real> Numbers<T> {
         numbers
     }
 
-    /// To judge events by: as [`VaePosterior::ln_judged`] does it, cell by cell.
+    /// Makes room for stray numbers, to judge events: what [`VaePosterior::ln_judged`] says of each.
     pub fn judged(mut self, posterior: &VaePosterior) -> Self {
         let successions = &posterior.successions;
         self.constant.iter_mut().zip(successions).for_each(|(constant, of)| *constant += T::of(of.ln_again));
-        let lanes = self.least.as_chunks_mut::<LANES>().0.iter_mut().zip(self.values.as_chunks::<LANES>().0);
+        let rows = self.least.chunks_exact_mut(PANEL).zip(self.values.chunks_exact(PANEL)).zip(successions.iter().cycle());
         Arch::new().dispatch(
             #[inline(always)]
             || {
-                for (index, (least, values)) in lanes.enumerate() {
-                    let most = successions[index * LANES / PANEL % successions.len()].ln_stray;
-                    let tails = ln(values.map(|x| 1.0 + x.wide() * x.wide()));
-                    (0..LANES).for_each(|i| least[i] = T::of(most - tails[i]));
+                for ((least, values), Succession { ln_stray, .. }) in rows {
+                    for (least, values) in least.as_chunks_mut::<LANES>().0.iter_mut().zip(values.as_chunks::<LANES>().0) {
+                        let tails = ln(values.map(|x| 1.0 + x.wide() * x.wide()));
+                        (0..LANES).for_each(|i| least[i] = T::of(ln_stray - tails[i]));
+                    }
                 }
             },
         );

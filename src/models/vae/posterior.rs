@@ -23,11 +23,11 @@ pub struct VaePosterior {
     pub(super) units: Units,
     /// Noise variance of each number, in its units.
     pub(super) noise: Vec<f64>,
-    /// Of each number.
+    /// What the rule of succession says of each number.
     pub(super) successions: Vec<Succession>,
     /// Log mean of each count.
     pub(super) ln_rates: Vec<f64>,
-    /// Share of true of each boolean.
+    /// Texts of each category, by bucket.
     pub(super) texts: Vec<Texts>,
     /// Of the decoder's weights.
     pub(super) normal: Normal,
@@ -43,7 +43,7 @@ pub struct VaePosterior {
 /// What the rule of succession says after n numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Succession {
-    /// The first of them, as far as all are the same.
+    /// Their mean: the one value they have had, where they never varied. None before any.
     constant: Option<f64>,
     /// `ln (n + 1)/(n + 2)`: the next is like one of them.
     pub(super) ln_again: f64,

@@ -2,6 +2,7 @@ use super::*;
 use crate::dist::testing::{assert_close, normal};
 use crate::features::Column as SchemaColumn;
 use crate::inference::layers::{Parameters, place};
+use crate::inference::newton::Stepping;
 use crate::inference::rule::Pace;
 use crate::models::Evidence;
 use crate::models::vae::columns::{Column, Value};
@@ -313,4 +314,61 @@ fn a_stray_number_costs_what_the_rule_of_succession_says() {
         strays += usize::from(stray);
     }
     assert!((5..35).contains(&strays), "{strays}");
+}
+
+/// The same again has probability `(n + 1)/(n + 2)`, anything else `1/(n + 2)`, and nothing said is nothing learnt; the account says so of the column.
+#[test]
+fn a_number_that_has_always_been_the_same_costs_what_the_rule_of_succession_says() {
+    let vae = Vae::new(&schema(&[Kind::Number; 2]), VaeConfig { latent: 1, hidden: vec![4], ..VaeConfig::default() }).unwrap();
+    let cells: Vec<f64> = (0..500).flat_map(|event| [normal(event), 7.5]).collect();
+    let (evidence, _) = prequential(&vae, &Rows::from_cells(2, cells), 64, 0);
+    let posterior = vae.posterior(&evidence).unwrap();
+    let judged = |constant: f64| {
+        let row = Rows::from_cells(2, vec![0.4, constant]);
+        let mut found = Vec::new();
+        vae.score(&posterior, row.view(), &mut found);
+        (found[0].nats, vae.explain(&posterior, row.view()).unwrap())
+    };
+    let (again, another) = (judged(7.5), judged(9.0));
+    assert_close(another.0 - again.0, 501f64.ln(), 1e-9);
+    for (nats, account) in [&again, &another] {
+        assert_close(account.contributions.iter().map(|contribution| contribution.nats).sum(), *nats, 1e-9);
+    }
+    let of = |(_, account): &(f64, Explanation)| account.contributions.iter().find(|one| one.column == "c1").unwrap().nats;
+    assert_close(of(&another) - of(&again), 501f64.ln(), 1e-9);
+    assert_eq!(posterior.ln_constant(&vae.columns[1], f64::NAN), 0.0);
+    assert_close(posterior.ln_constant(&vae.columns[1], 7.5), (501.0f64 / 502.0).ln(), 1e-12);
+}
+
+/// Surprisal alone would leave a number far out some say in the moments.
+#[test]
+fn a_doubted_event_far_out_is_not_believed() {
+    let vae = Vae::new(&schema(&[Kind::Number; 2]), VaeConfig { latent: 1, hidden: vec![4], ..VaeConfig::default() }).unwrap();
+    let cells: Vec<f64> = (0..2_000).map(normal).collect();
+    let (evidence, _) = prequential(&vae, &Rows::from_cells(2, cells), 64, 0);
+    let posterior = vae.posterior(&evidence).unwrap();
+    for (x, expected) in [(7.0, 0.3), (-7.0, 0.3), (9.0, 0.0), (-1e200, 0.0), (f64::NAN, 0.3)] {
+        assert_eq!(vae.credence(&posterior, &[0.2, x], 0.3), expected, "{x}");
+    }
+}
+
+/// What a decoder's other steps remember is kept by a snapshot, and learning goes on from it to the bit.
+#[test]
+fn a_decoder_moved_by_other_steps_goes_on_from_a_snapshot() {
+    let stepping = Stepping::Ivon { decay: 0.9, rate: 0.003 };
+    let rule = Newton { stepping, ..Newton::default() };
+    let vae = Vae::new(&schema(&KINDS), VaeConfig { latent: 2, hidden: vec![5], rule, ..VaeConfig::default() }).unwrap();
+    let (evidence, _) = prequential(&vae, &mixed(200, 0.1), 16, 0);
+    assert!(evidence.memory.steps > 10);
+    let restored = vae.restore(&evidence.tensors()).unwrap();
+    assert_eq!(restored, evidence);
+    let rows = mixed(232, 0.1);
+    let next = |evidence: &VaeEvidence| {
+        let (rows, partition) = (rows.view().slice(200..232), Partition(0));
+        let block = Block { rows, partition, offset: Offset(200), step: 99, pace: Pace::BAYES, weights: &[] };
+        vae.learn(&vae.posterior(evidence).unwrap(), evidence, block).unwrap().evidence
+    };
+    assert_eq!(next(&restored), next(&evidence));
+    let forgetful = VaeEvidence { memory: stepping.start(vae.decoder.parameters()), ..evidence.clone() };
+    assert_ne!(next(&forgetful), next(&evidence));
 }

@@ -250,7 +250,7 @@ impl Reading {
                 };
                 match polled {
                     Some(Ok(message)) => {
-                        // Runs can be of a few large records, of which a thousand would be too many.
+                        // A run may be a few large records; polling a thousand of them before looking would overfill the buffer.
                         if self.take(&message) && self.handover.is_full() {
                             break;
                         }
@@ -343,7 +343,7 @@ impl Reading {
         let paused = list(&self.topic, self.taps.keys().map(|partition| (*partition, KafkaOffset::Invalid)))
             .and_then(|list| self.consumer.pause(&list));
         match paused {
-            // What still waited to be sought waits with all others: a seek lets a partition go.
+            // A seek resumes its partition, so none may be left over; after the pause all are sought anew.
             Ok(()) => {
                 self.paused = true;
                 self.seeks.clear();
