@@ -46,14 +46,14 @@ pub trait Evidence: Clone + Debug + PartialEq + Send + Sync + 'static {
     /// Effective number of events behind it.
     fn events(&self) -> f64;
 
-    /// [`events`](Self::events), with those that had nothing to say: as many as were learnt, where all were believed and none is forgotten. Of
-    /// use where an event's evidence can be [subtracted](Self::subtract).
+    /// [`events`](Self::events), with those that had nothing to say: as many as were learnt, where all were believed and none is
+    /// forgotten. Of use where an event's evidence can be [subtracted](Self::subtract).
     fn gathered(&self) -> f64 {
         self.events()
     }
 
-    /// λ ← λ − λ′, where λ′ is a part of λ. Returns whether it is, to the digits that a sum would have: otherwise, as where what is left
-    /// is next to nothing beside what is taken away, λ is of no use any more.
+    /// λ ← λ − λ′, where λ′ is a part of λ. Returns whether it is, to the digits that a sum would have: otherwise, as where what
+    /// is left is next to nothing beside what is taken away, λ is of no use any more.
     fn subtract(&mut self, other: &Self) -> bool {
         let _ = other;
         false
@@ -102,14 +102,15 @@ pub struct Block<'a> {
     pub rows: RowsView<'a>,
     /// Whose they are.
     pub partition: Partition,
-    /// Where the first of them stands, or of those left out before it: with the partition it names whatever the block brings to life.
+    /// Where the first of them stands, or of those left out before it: with the partition it names whatever the block brings to
+    /// life.
     pub offset: Offset,
     /// Steps that the site has taken before: the place in every sequence of noise.
     pub step: u64,
     /// What is kept of the site, and how much the block counts.
     pub pace: Pace,
-    /// How much of each event is believed, in [0, 1]: one a row, or none where all are believed. A model that doesn't weigh events
-    /// believes all.
+    /// How much of each event is believed, in [0, 1]: one a row, or none where all are believed. A model that doesn't weigh
+    /// events believes all.
     pub weights: &'a [f64],
 }
 
@@ -192,16 +193,16 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
     /// q(θ) for `evidence`, which is the sum over all partitions.
     fn posterior(&self, evidence: &Self::Evidence) -> Result<Self::Posterior, NotFinite>;
 
-    /// q(θ) where some partitions are learnt, whose evidence is `own`, and all others' is `others`: that of the sum, unless the model can
-    /// tell the two apart to an advantage.
+    /// q(θ) where some partitions are learnt, whose evidence is `own`, and all others' is `others`: that of the sum, unless the
+    /// model can tell the two apart to an advantage.
     fn belief(&self, own: &Self::Evidence, others: &Self::Evidence) -> Result<Self::Posterior, NotFinite> {
         let mut sum = others.clone();
         sum.add(own);
         self.posterior(&sum)
     }
 
-    /// Reconciles a partition learnt here with one learnt elsewhere, of which `news` has come: `own` is the evidence of all partitions
-    /// learnt here, `others` of all learnt elsewhere. Models whose evidence adds up have nothing to reconcile.
+    /// Reconciles a partition learnt here with one learnt elsewhere, of which `news` has come: `own` is the evidence of all
+    /// partitions learnt here, `others` of all learnt elsewhere. Models whose evidence adds up have nothing to reconcile.
     fn reconcile(&self, own: &Self::Evidence, others: &Self::Evidence, news: &Self::Evidence, site: &mut Self::Evidence) {
         let _ = (own, others, news, site);
     }
@@ -211,8 +212,8 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
         false
     }
 
-    /// Whether the model judges an event with these cells. One that predicts judges none whose target is missing: its surprisal is 0, and
-    /// says nothing.
+    /// Whether the model judges an event with these cells. One that predicts judges none whose target is missing: its surprisal
+    /// is 0, and says nothing.
     fn judges(&self, row: &[f64]) -> bool {
         let _ = row;
         true
@@ -237,8 +238,8 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
         None
     }
 
-    /// `-ln` of the probability of an event at least as extreme as each of `rows`, by a model that has a distribution function: what
-    /// alerts are judged by. That of any other model is its surprisal.
+    /// `-ln` of the probability of an event at least as extreme as each of `rows`, by a model that has a distribution function:
+    /// what alerts are judged by. That of any other model is its surprisal.
     fn extremity(&self, posterior: &Self::Posterior, rows: RowsView<'_>) -> Option<Vec<f64>> {
         let _ = (posterior, rows);
         None
@@ -287,8 +288,8 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
         None
     }
 
-    /// Events drawn from the predictive, `x ~ ∫ p(x | θ) q(θ) dθ`, by a model that can; one that describes a column given the others
-    /// can't.
+    /// Events drawn from the predictive, `x ~ ∫ p(x | θ) q(θ) dθ`, by a model that can; one that describes a column given the
+    /// others can't.
     fn sample(&self, posterior: &Self::Posterior, noise: Noise, count: usize) -> Option<Rows> {
         let _ = (posterior, noise, count);
         None

@@ -241,8 +241,8 @@ fn check_finite(noise: NoiseKind) {
     }));
 }
 
-/// Four partitions in four engines, each a quarter of the events, which exchange their sites every 500 events: they lose 6 % of what one
-/// learner gains, since their steps are averaged.
+/// Four partitions in four engines, each a quarter of the events, which exchange their sites every 500 events: they lose 6 % of
+/// what one learner gains, since their steps are averaged.
 #[test]
 fn partitions_learnt_apart_lose_little_against_one_learner() {
     let (count, held_out) = (16_000, rows(Kind::Number, 100_000..102_000));

@@ -105,7 +105,8 @@ fn run(stream: MemoryStream, how: Alteration) -> Result<(), PipelineError> {
     run_for(u64::MAX, stream, how)
 }
 
-/// Whether the process lived or died, also of records that came twice or in another order, which it refuses. Nothing else is expected.
+/// Whether the process lived or died, also of records that came twice or in another order, which it refuses. Nothing else is
+/// expected.
 fn died(run: Result<(), PipelineError>) -> Result<bool, PipelineError> {
     match run {
         Ok(()) => Ok(false),
@@ -204,8 +205,8 @@ fn records_in_another_order_are_refused_and_none_is_lost() {
     assert!(refused > operations(), "{refused} of {} were refused", 2 * operations());
 }
 
-/// A group that begins at the log's end begins there once, though the commit of it was refused: as where one of several partitions is
-/// taken meanwhile.
+/// A group that begins at the log's end begins there once, though the commit of it was refused: as where one of several
+/// partitions is taken meanwhile.
 #[test]
 fn where_partitions_begin_is_committed_in_the_end() {
     let partitions = [Partition(0), Partition(1), Partition(2)];
@@ -377,8 +378,8 @@ fn nothing_is_committed_of_partitions_lost_in_the_end() {
     }
 }
 
-/// As many instances, each with a partition of its own, in turns; in the second round every third one dies. What one of them says in the
-/// end rests on what all others have committed.
+/// As many instances, each with a partition of its own, in turns; in the second round every third one dies. What one of them says
+/// in the end rests on what all others have committed.
 #[test]
 fn two_hundred_and_fifty_six_instances_make_one_posterior() {
     const INSTANCES: i32 = 256;

@@ -1,11 +1,13 @@
 //! The variational online Newton rule for models with no conjugate form: networks above all.
 //!
 //! q(θ) is normal with a diagonal precision. Natural-gradient learning moves it by gradient and curvature of the expected log
-//! likelihood (Khan & Rue 2023, section 5; Lin, Schmidt & Khan 2020; Shen et al. 2024; Jones, Chang & Murphy 2024), so both are evidence that adds:
+//! likelihood (Khan & Rue 2023, section 5; Lin, Schmidt & Khan 2020; Shen et al. 2024; Jones, Chang & Murphy 2024), so both are
+//! evidence that adds:
 //!
 //! - *curvature* H, the diagonal of the Gauss-Newton matrix `Σ JᵀUJ`, of which each event adds what it adds, and *weight* W, how
-//!   many events are in it. Curvature where the mean was long ago says little of where it is now: what was seen before the n newest of t events is kept by `(t / (t + n))^r`,
-//!   which makes it an average over the latest `1 / (1 + r)` of them, at any time.
+//!   many events are in it. Curvature where the mean was long ago says little of where it is now: what was seen before the n
+//!   newest of t events is kept by `(t / (t + n))^r`, which makes it an average over the latest `1 / (1 + r)` of them, at any
+//!   time.
 //! - *shift* S, which the mean is read from.
 //!
 //! With N events in all, prior `N(0, 1/ρ)`, noise variance s² (1 for likelihoods that have none) and a few made-up events of
@@ -15,10 +17,10 @@
 //! - `μ = S / (H + h₀ W)`, before any event a random start;
 //! - `Λ = ρ + N H / (W s² T)`, with the temperature T.
 //!
-//! A block with gradient `g = Σ Jᵀ(y − f)` moves μ to the minimum of the quadratic model `½ Δᵀ(A + B)Δ − Δᵀ(g − ρ s² n/N μ)`, where B is
-//! the block's own Gauss-Newton matrix in full, known by its products with vectors: a few steps of conjugate gradients with the diagonal as preconditioner (Martens 2010). The diagonal
-//! alone would overstep where weights act together. Then `S' = (H' + h₀ W')(μ + Δ) − S of all others`. Other ways to a Δ, which take no products, are
-//! in [`Stepping`].
+//! A block with gradient `g = Σ Jᵀ(y − f)` moves μ to the minimum of the quadratic model `½ Δᵀ(A + B)Δ − Δᵀ(g − ρ s² n/N μ)`,
+//! where B is the block's own Gauss-Newton matrix in full, known by its products with vectors: a few steps of conjugate gradients
+//! with the diagonal as preconditioner (Martens 2010). The diagonal alone would overstep where weights act together. Then `S' =
+//! (H' + h₀ W')(μ + Δ) − S of all others`. Other ways to a Δ, which take no products, are in [`Stepping`].
 
 use pulp::Arch;
 
@@ -68,10 +70,10 @@ pub enum Stepping {
         /// Steps of conjugate gradients.
         iterations: usize,
     },
-    /// As the improved variational online Newton method moves it (Shen et al. 2024, algorithm 1): with ĝ, ĥ and δ = ρ s²/N what gradient,
-    /// curvature and prior are to an event, `m ← β m + (1 − β) ĝ` and `Δ = α (m / (1 − βᵗ) − δ μ) / max(ĥ + δ, h₀)`. Its correction of
-    /// the curvature is not needed, since a Gauss-Newton matrix has no negative one; h₀ keeps an input that comes for the first time late, of
-    /// which the average knows nothing, from being overstepped.
+    /// As the improved variational online Newton method moves it (Shen et al. 2024, algorithm 1): with ĝ, ĥ and δ = ρ s²/N what
+    /// gradient, curvature and prior are to an event, `m ← β m + (1 − β) ĝ` and `Δ = α (m / (1 − βᵗ) − δ μ) / max(ĥ + δ, h₀)`.
+    /// Its correction of the curvature is not needed, since a Gauss-Newton matrix has no negative one; h₀ keeps an input that
+    /// comes for the first time late, of which the average knows nothing, from being overstepped.
     Ivon {
         /// β, in [0, 1).
         decay: f64,
@@ -314,7 +316,8 @@ impl Newton {
     }
 
     /// Moves a site of those with sum `own` so that their mean is drawn to that of `news` by its share of all evidence, own and
-    /// `others`: means that several learners have come to by themselves are averaged, since their steps, which each took as if alone, would together go too far (McMahan et al. 2017).
+    /// `others`: means that several learners have come to by themselves are averaged, since their steps, which each took as if
+    /// alone, would together go too far (McMahan et al. 2017).
     pub fn reconcile(&self, prior: &Prior, own: &Site, others: &Site, news: &Site, site: &mut Site) {
         if own.weight <= 0.0 || news.weight <= 0.0 {
             return;
@@ -328,8 +331,9 @@ impl Newton {
         }
     }
 
-    /// The site with a block in it, and how the step went. `memory` is what [`Stepping::start`] begins and goes from block to block of the
-    /// partition, and on an error is to be dropped with what was to be learnt; `product` writes `B v`, the block's Gauss-Newton matrix times a vector.
+    /// The site with a block in it, and how the step went. `memory` is what [`Stepping::start`] begins and goes from block to
+    /// block of the partition, and on an error is to be dropped with what was to be learnt; `product` writes `B v`, the block's
+    /// Gauss-Newton matrix times a vector.
     #[allow(clippy::too_many_arguments)]
     pub fn learn<T: Real>(
         &self,
@@ -365,7 +369,8 @@ impl Newton {
                 }
             },
         );
-        // A step goes by the mean over all rows: by that over what is believed, a block that is hardly believed would move the mean as far as any.
+        // A step goes by the mean over all rows: by that over what is believed, a block that is hardly believed would move the
+        // mean as far as any.
         let an_event = 1.0 / (weight * news.rows.max(1) as f64);
         let (steps, mut clipped) = match self.stepping {
             Stepping::Quadratic { iterations } => {

@@ -1,7 +1,7 @@
 //! Optimisers for what has no closed form: small steps down a gradient, of the negative evidence lower bound as a rule.
 //!
-//! An [`Optimiser`] is settings; what moves is [`State`], plain numbers that a snapshot keeps to the last bit. Arithmetic is in double
-//! precision, element by element and in order, so the same gradients give the same bits everywhere.
+//! An [`Optimiser`] is settings; what moves is [`State`], plain numbers that a snapshot keeps to the last bit. Arithmetic is in
+//! double precision, element by element and in order, so the same gradients give the same bits everywhere.
 
 use pulp::Arch;
 
@@ -57,8 +57,8 @@ pub struct Optimiser {
     pub method: Method,
     /// The learning rate.
     pub rate: f64,
-    /// The greatest Euclidean length of a gradient over all parameters: a longer one is scaled down to it (Pascanu, Mikolov & Bengio
-    /// 2013). Infinite never clips.
+    /// The greatest Euclidean length of a gradient over all parameters: a longer one is scaled down to it (Pascanu, Mikolov &
+    /// Bengio 2013). Infinite never clips.
     pub greatest_norm: f64,
 }
 

@@ -1,14 +1,15 @@
 //! A variational autoencoder over columns of all kinds (Kingma & Welling 2014; Rezende, Mohamed & Wierstra 2014).
 //!
-//! An event x has a place z in a space of few dimensions, `z ~ N(0, 1)`, and a *decoder* network says of each column what follows from
-//! it: a number is `N(f, s²)` with a noise variance of its own, a boolean Bernoulli, a count Poisson, a category softmax over buckets
-//! of texts. Columns are independent given z; a missing one is left out. When an event is judged a number may also be a stray, by Laplace's rule of
-//! succession and Cauchy's law ([`VaePosterior`]). The decoder's weights are uncertain and learnt by the
-//! variational online Newton rule ([`crate::inference::newton`]). An *encoder* network gives `q(z | x) = N(m, e^(2ρ))`; its weights are
-//! no belief but a means to the bound, and are learnt by Adam on the negative evidence lower bound.
+//! An event x has a place z in a space of few dimensions, `z ~ N(0, 1)`, and a *decoder* network says of each column what follows
+//! from it: a number is `N(f, s²)` with a noise variance of its own, a boolean Bernoulli, a count Poisson, a category softmax
+//! over buckets of texts. Columns are independent given z; a missing one is left out. When an event is judged a number may also
+//! be a stray, by Laplace's rule of succession and Cauchy's law ([`VaePosterior`]). The decoder's weights are uncertain and
+//! learnt by the variational online Newton rule ([`crate::inference::newton`]). An *encoder* network gives `q(z | x) = N(m,
+//! e^(2ρ))`; its weights are no belief but a means to the bound, and are learnt by Adam on the negative evidence lower bound.
 //!
-//! The score is the importance-weighted bound `−ln 1/S Σ_s p(x | z_s, θ_s) p(z_s) / q(z_s | x)` (Burda, Grosse & Salakhutdinov 2016), an
-//! upper bound of the surprisal, over draws that are fixed once for all, so that a score changes only because the posterior does.
+//! The score is the importance-weighted bound `−ln 1/S Σ_s p(x | z_s, θ_s) p(z_s) / q(z_s | x)` (Burda, Grosse & Salakhutdinov
+//! 2016), an upper bound of the surprisal, over draws that are fixed once for all, so that a score changes only because the
+//! posterior does.
 
 mod codes;
 mod columns;
@@ -49,7 +50,8 @@ pub use posterior::VaePosterior;
 pub struct VaeConfig {
     /// Dimensions of z.
     pub latent: usize,
-    /// Units of each hidden layer of the encoder; the decoder has the same in reverse. With none the model is linear: factor analysis.
+    /// Units of each hidden layer of the encoder; the decoder has the same in reverse. With none the model is linear: factor
+    /// analysis.
     pub hidden: Vec<usize>,
     /// Draws of z and of the weights that a score is the mean of.
     pub samples: usize,
@@ -180,8 +182,9 @@ impl Vae {
     }
 }
 
-/// Means and variances of weights before any event: `N(m, g/a)` for a inputs that vary, where g is 2 for units that are rectified (He
-/// et al. 2015) and 1 for outputs; m is drawn from there, by a fixed seed, so that units differ, and for outputs is a tenth of that.
+/// Means and variances of weights before any event: `N(m, g/a)` for a inputs that vary, where g is 2 for units that are rectified
+/// (He et al. 2015) and 1 for outputs; m is drawn from there, by a fixed seed, so that units differ, and for outputs is a tenth
+/// of that.
 fn weights(shape: &Shape, vary: usize, stream: u32) -> (Vec<f64>, Vec<f64>) {
     let noise = Noise::new(SEED);
     let (mut mean, mut variance) = (Vec::new(), Vec::new());
@@ -244,8 +247,8 @@ impl Model for Vae {
         true
     }
 
-    /// Not at all with a number more than [`FARTHEST`] standard deviations out: surprisal grows only with the logarithm of the distance, so the
-    /// weight alone would let its square into the moments.
+    /// Not at all with a number more than [`FARTHEST`] standard deviations out: surprisal grows only with the logarithm of the
+    /// distance, so the weight alone would let its square into the moments.
     fn credence(&self, posterior: &VaePosterior, row: &[f64], weight: f64) -> f64 {
         let is_far = |column: &Column| match column.likelihood {
             Likelihood::Normal { design } => {

@@ -2,8 +2,8 @@
 //!
 //! Two threads share the work. The *intake* polls: heartbeats, rebalances, decoding. The *loop*, whoever calls [`Stream`]'s
 //! methods, owns the transactional producer. Between them is the handover, which holds the one truth about which partitions are
-//! this instance's. A revoked partition is let go when the loop has released it; one that was taken without that is noticed before
-//! the next commit, which is refused.
+//! this instance's. A revoked partition is let go when the loop has released it; one that was taken without that is noticed
+//! before the next commit, which is refused.
 
 mod client;
 mod event;
@@ -385,8 +385,8 @@ impl Stream for KafkaStream {
         if let Some(partition) = self.handover.first_taken(self.held.iter().map(|(partition, held)| (*partition, held.grant))) {
             return Err(StreamError::Abort(format!("partition {partition} has been taken from this instance")));
         }
-        // A client that was thrown out forgets generation and name before the intake hears of it; the brokers take offsets without
-        // either from anybody.
+        // A client that was thrown out forgets generation and name before the intake hears of it; the brokers take offsets
+        // without either from anybody.
         if self.consumer()?.assignment_lost() {
             return Err(StreamError::Abort("the group has given up on this instance".into()));
         }

@@ -82,7 +82,8 @@ impl Feed {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Stops, and says how many records the topic has: at least those sent. One whose broker died before answering may be there twice.
+    /// Stops, and says how many records the topic has: at least those sent. One whose broker died before answering may be there
+    /// twice.
     pub fn end(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();

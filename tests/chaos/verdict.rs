@@ -25,8 +25,8 @@ pub struct Input {
 }
 
 impl Input {
-    /// Read from the topic itself, since a record may be there twice. Messages carry no offset: it is counted, as this topic has no transactions
-    /// and so no gaps.
+    /// Read from the topic itself, since a record may be there twice. Messages carry no offset: it is counted, as this topic has
+    /// no transactions and so no gaps.
     pub fn read(brokers: &str, topic: &str, records: u64) -> Self {
         let (mut input, mut next) = (Self { events: Vec::new(), others: Vec::new() }, BTreeMap::new());
         for message in committed(brokers, topic) {
@@ -108,8 +108,8 @@ impl Case<'_> {
         }
     }
 
-    /// Has the same events scored and learnt once more, by a group `calm` with nothing to disturb it, and compares, bit by bit. Where
-    /// `is_one` is false, scores may differ, and what snapshots keep of surprisals.
+    /// Has the same events scored and learnt once more, by a group `calm` with nothing to disturb it, and compares, bit by bit.
+    /// Where `is_one` is false, scores may differ, and what snapshots keep of surprisals.
     pub fn compare(&self, config: &Path, calm: &str, is_one: bool, row: &mut Row) {
         let mut undisturbed = Process::run(config);
         undisturbed.await_ready();

@@ -83,8 +83,8 @@ impl<T: Real> Numbers<T> {
         }
     }
 
-    /// Writes `∂ ln p / ∂f` at outputs f, both `[panel][width][PANEL]`, where values pull like those `farthest` standard deviations away at
-    /// most.
+    /// Writes `∂ ln p / ∂f` at outputs f, both `[panel][width][PANEL]`, where values pull like those `farthest` standard
+    /// deviations away at most.
     pub fn slopes(&self, outputs: &[T], width: usize, farthest: f64, slopes: &mut [T]) {
         Arch::new().dispatch(WriteSlopes { numbers: self, outputs, width, farthest: T::of(farthest), slopes });
     }

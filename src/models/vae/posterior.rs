@@ -119,9 +119,9 @@ impl VaePosterior {
         })
     }
 
-    /// `ln p(value | f)` as an event is judged by it. A number is like none of the n before with probability `1/(n + 2)`, by Laplace's rule of
-    /// succession, and then anywhere, by Cauchy's law in standard units; else it has its likelihood, which may have become narrow. The greater
-    /// of the two is taken for their sum: it is at most `ln 2` below.
+    /// `ln p(value | f)` as an event is judged by it. A number is like none of the n before with probability `1/(n + 2)`, by
+    /// Laplace's rule of succession, and then anywhere, by Cauchy's law in standard units; else it has its likelihood, which may
+    /// have become narrow. The greater of the two is taken for their sum: it is at most `ln 2` below.
     pub(super) fn ln_judged(&self, column: &Column, value: Value, f: impl Fn(usize) -> f64) -> f64 {
         let parameter = self.parameter(column);
         match (column.likelihood, value) {
@@ -139,7 +139,8 @@ impl VaePosterior {
         matches!(column.likelihood, Likelihood::Normal { design } if self.units.inverse[design] == 0.0)
     }
 
-    /// Of a number that has always been the same, the log probability that it is so again, or that it is not, whichever came; 0 of all else.
+    /// Of a number that has always been the same, the log probability that it is so again, or that it is not, whichever came; 0
+    /// of all else.
     pub(super) fn ln_constant(&self, column: &Column, cell: f64) -> f64 {
         if !self.is_constant(column) || cell.is_nan() {
             return 0.0;

@@ -260,8 +260,8 @@ fn forgotten_texts_are_new_ones() {
     assert_close(text(3.0), (3.0 / 4.0_f64).ln(), 1e-12);
 }
 
-/// A number that was nearly always the same has a narrow law, and one that is like none before costs what the rule of succession says, not its squared
-/// distance: by panels as cell by cell.
+/// A number that was nearly always the same has a narrow law, and one that is like none before costs what the rule of succession
+/// says, not its squared distance: by panels as cell by cell.
 #[test]
 fn a_stray_number_costs_what_the_rule_of_succession_says() {
     let vae = Vae::new(&schema(&[Kind::Number; 2]), VaeConfig { latent: 1, hidden: vec![4], ..VaeConfig::default() }).unwrap();
@@ -316,7 +316,8 @@ fn a_stray_number_costs_what_the_rule_of_succession_says() {
     assert!((5..35).contains(&strays), "{strays}");
 }
 
-/// The same again has probability `(n + 1)/(n + 2)`, anything else `1/(n + 2)`, and nothing said is nothing learnt; the account says so of the column.
+/// The same again has probability `(n + 1)/(n + 2)`, anything else `1/(n + 2)`, and nothing said is nothing learnt; the account
+/// says so of the column.
 #[test]
 fn a_number_that_has_always_been_the_same_costs_what_the_rule_of_succession_says() {
     let vae = Vae::new(&schema(&[Kind::Number; 2]), VaeConfig { latent: 1, hidden: vec![4], ..VaeConfig::default() }).unwrap();

@@ -94,9 +94,9 @@ impl ConsumerContext for Callbacks {
 impl Callbacks {
     /// Takes partitions over, silent until their reading is ordered.
     ///
-    /// Until then they are paused at the log's start, as a true offset: a fetch can slip out before the pause, and one from an offset
-    /// that isn't there would stop the partition for good. Nor may it be a logical offset: looking that up goes on behind a seek,
-    /// whose offset the late answer then replaces.
+    /// Until then they are paused at the log's start, as a true offset: a fetch can slip out before the pause, and one from an
+    /// offset that isn't there would stop the partition for good. Nor may it be a logical offset: looking that up goes on behind
+    /// a seek, whose offset the late answer then replaces.
     fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &[Partition]) -> KafkaResult<()> {
         let deadline = Instant::now() + self.release_limit;
         let mut starts = Vec::with_capacity(partitions.len());
@@ -309,8 +309,8 @@ impl Reading {
 
     /// Lets partitions go and sets them to where they are to be read. One whose fetcher isn't ready is tried again.
     ///
-    /// In this order: a seek wakes the client's thread that fetches, and letting go doesn't, which may then sleep for a second. What is
-    /// fetched from elsewhere in between is dropped, as its tap isn't ready.
+    /// In this order: a seek wakes the client's thread that fetches, and letting go doesn't, which may then sleep for a second.
+    /// What is fetched from elsewhere in between is dropped, as its tap isn't ready.
     fn seek(&mut self) {
         if self.seeks.is_empty() {
             return;
