@@ -241,22 +241,22 @@ fn check_finite(noise: NoiseKind) {
     }));
 }
 
-/// Four partitions in four engines, each a quarter of the events, which exchange their sites every 500 events: they lose 6 % of
-/// what one learner gains, since their steps are averaged.
-#[test]
-fn partitions_learnt_apart_lose_little_against_one_learner() {
+/// The share of what one learner gains over the prior that the worst of four loses, each with a partition of a quarter of the events,
+/// which exchange their sites every 500 events.
+fn lost_apart(seed: u64) -> f64 {
+    let network = || Network::new(&schema(Kind::Number), &task(), NetworkConfig { seed, ..NetworkConfig::default() }).unwrap();
     let (count, held_out) = (16_000, rows(Kind::Number, 100_000..102_000));
     let mean = |engine: &Engine<Network>| {
         let mut surprisals = Vec::new();
         engine.model().score(engine.posterior(), held_out.view(), &mut surprisals);
         surprisals.iter().map(|surprisal| surprisal.nats).sum::<f64>() / surprisals.len() as f64
     };
-    let (one, _) = learnt(network(Kind::Number), Kind::Number, count, 1_000, 0);
+    let (one, _) = learnt(network(), Kind::Number, count, 1_000, 0);
     // Before any event the target is standard normal noise in units of its own.
     let prior = 0.5 * (1.0 + std::f64::consts::TAU.ln());
     let mut engines: Vec<Engine<Network>> = (0..4)
         .map(|partition| {
-            let mut engine = Engine::new(network(Kind::Number), &schema(Kind::Number), Learning::default()).unwrap();
+            let mut engine = Engine::new(network(), &schema(Kind::Number), Learning::default()).unwrap();
             engine.assign(Partition(partition), None, None, Offset(0)).unwrap();
             engine
         })
@@ -277,5 +277,12 @@ fn partitions_learnt_apart_lose_little_against_one_learner() {
         }
     }
     let (single, worst) = (mean(&one), engines.iter().map(mean).fold(f64::NEG_INFINITY, f64::max));
-    assert!(prior - worst > 0.9 * (prior - single), "one learner {single}, four {worst}, before any event {prior}");
+    1.0 - (prior - worst) / (prior - single)
+}
+
+#[test]
+fn partitions_learnt_apart_lose_little_against_one_learner() {
+    let lost: Vec<f64> = (0..8).map(lost_apart).collect();
+    println!("lost by each seed: {lost:.3?}");
+    assert!(lost.iter().sum::<f64>() / 8.0 < 0.05 && lost.iter().all(|lost| *lost < 0.1), "{lost:?}");
 }

@@ -117,6 +117,9 @@ impl Default for Stepping {
     }
 }
 
+/// Below 2, by which a step beyond the minimum of its block's quadratic model would lead as far from it on the other side.
+const LONGEST_STRIDE: f64 = 1.5;
+
 /// Takes gradients into a running average, and says what makes up for its having begun at 0.
 fn average(memory: &mut State<f64>, decay: f64, gradients: impl Iterator<Item = f64>) -> f64 {
     memory.first.iter_mut().zip(gradients).for_each(|(mean, new)| *mean = decay * *mean + (1.0 - decay) * new);
@@ -331,6 +334,13 @@ impl Newton {
         }
     }
 
+    /// How much longer the steps of a learner are that has the share `own` of all evidence: since means are averaged
+    /// ([`Newton::reconcile`]), each would else go as far as one learner goes by a part of the blocks, and averages bear longer steps,
+    /// being less noisy.
+    fn stride(own: f64, total: f64) -> f64 {
+        if own > 0.0 { (total / own).cbrt().min(LONGEST_STRIDE) } else { 1.0 }
+    }
+
     /// The site with a block in it, and how the step went. `memory` is what [`Stepping::start`] begins and goes from block to
     /// block of the partition, and on an error is to be dropped with what was to be learnt; `product` writes `B v`, the block's
     /// Gauss-Newton matrix times a vector.
@@ -396,9 +406,11 @@ impl Newton {
         let mut learnt = site.clone();
         learnt.weight = keep * site.weight + fresh;
         let steady = self.curvature * (normal.own.weight - site.weight + learnt.weight);
+        let stride = Self::stride(normal.own.weight, normal.total.weight);
         let mut square = 0.0;
         for (i, step) in steps.into_iter().enumerate() {
             let longest = self.longest / prior.precision[i].sqrt();
+            let step = stride * step;
             let change = step.clamp(-longest, longest);
             clipped |= change != step;
             square += change * change / normal.variance[i];

@@ -96,11 +96,14 @@ fn killed_models_of_every_kind_end_where_uninterrupted_ones_do() {
 
 /// Any event of the log is accounted for, by the posterior of now.
 fn explained(config: &str) {
-    let explain = |offset: &str, form: &[&str]| {
-        let arguments = ["explain", "--config", config, "--partition", "0", "--offset", offset];
+    let explain_of = |partition: &str, offset: &str, form: &[&str]| {
+        let arguments = ["explain", "--config", config, "--partition", partition, "--offset", offset];
         let mut process = Process::start(&[&arguments, form].concat(), &[]);
         (process.wait(), process.stdout(), process.stderr())
     };
+    let explain = |offset: &str, form: &[&str]| explain_of("0", offset, form);
+    let (status, _, error) = explain_of("9", "100", &[]);
+    assert!(status == 1 && error.contains("has no partition 9"), "{error}");
     let (status, said, error) = explain("100", &["--json"]);
     assert_eq!(status, 0, "{error}");
     let account: Value = serde_json::from_str(&said).unwrap();

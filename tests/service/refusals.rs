@@ -128,6 +128,10 @@ fn whoever_gets_it_wrong_is_told_what_to_do() {
         assert!(!said.contains("xyzzy"), "{name}: {said}");
         assert!(said.lines().count() < 30, "{command} with a wrong {name} says too much:\n{said}");
     }
+    let of_nobody = setup.folder.path().join("broker.toml");
+    let unexplained = output(&["explain", "--config", text(&of_nobody), "--partition", "0", "--offset", "0"]);
+    assert_eq!(unexplained.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&unexplained.stderr).contains("surprisal: no Kafka broker answers at "), "{unexplained:?}");
     let missing = output(&["run", "--config", "no-such-file.toml"]);
     assert_eq!(missing.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&missing.stderr).starts_with("surprisal: no-such-file.toml: cannot read the configuration"));

@@ -7,7 +7,7 @@ use rdkafka::{Message, Offset as KafkaOffset, TopicPartitionList};
 
 use super::client::Plain;
 use super::restore::{self, Ends, WAIT};
-use super::{Settings, fault};
+use super::{Settings, fault, topics};
 use crate::record::{Offset, Partition};
 use crate::stream::StreamError;
 
@@ -19,6 +19,11 @@ pub fn event(settings: &Settings, partition: Partition, offset: Offset) -> Resul
     let complaints = plain.complaints.clone();
     let ends = Ends::new(settings, Plain::default())?;
     let topic = &settings.topics.events;
+    // A look makes nothing, and finds nothing wrong with topics that are yet to be made.
+    let partitions = topics::survey(&Settings { create_topics: true, ..settings.clone() }, ends.client())?.events;
+    if !(0..partitions).contains(&partition.0) {
+        return Err(StreamError::Stop(format!("`{topic}` has no partition {partition}: it has {partitions}, from 0 on")));
+    }
     let (low, high) = ends.of(topic, partition, settings.connect_timeout)?;
     if offset < low || offset >= high {
         return Ok(None);
