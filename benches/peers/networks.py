@@ -9,8 +9,8 @@ import numpyro.distributions as dist
 from jax.scipy.special import logsumexp
 from numpyro.infer.autoguide import AutoNormal
 
-from measure import SEED, surprisal, surprisal_scores, timed
-from stream import COLUMNS, ROWS, standardised
+from measure import SEED, TAUGHT, surprisal, timed
+from stream import COLUMNS, standardised
 from svi import svi
 
 HIDDEN = 64
@@ -137,19 +137,21 @@ def ours(program, rows, batch):
     return surprisal(program, rows, batch, kinds, f'kind = "neural_network"\ntarget = "x{COLUMNS - 1}"')
 
 
-def peers(program, rows):
+def in_units(peer, rows):
+    """`peer` on standardised rows, its log densities in the target's own units."""
     standard, _ = standardised(rows)
-    unit = np.log(rows[:1024, -1].std())
+    unit = np.log(rows[:TAUGHT, -1].std())
 
-    def in_units(peer):
-        def run(batch):
-            *costs, scores = peer(standard, batch)
-            return *costs, scores - unit
+    def run(batch):
+        *costs, scores = peer(standard, batch)
+        return *costs, scores - unit
 
-        return run
+    return run
 
+
+def peers(program, rows):
     return {
         "Surprisal": lambda batch: ours(program, rows, batch),
-        "numpyro SVI": in_units(numpyro_svi),
-        "IVON in JAX": in_units(ivon),
+        "numpyro SVI": in_units(numpyro_svi, rows),
+        "IVON in JAX": in_units(ivon, rows),
     }

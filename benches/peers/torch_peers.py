@@ -12,7 +12,7 @@ from pyro.infer.autoguide import AutoNormal, init_to_sample, init_to_value
 import mixtures
 import regressions
 from measure import SEED, timed
-from networks import DRAWS, shapes
+from networks import DRAWS, in_units, shapes
 from stream import COLUMNS, COMPONENTS, ROWS, standardised
 
 torch.set_num_threads(1)
@@ -196,19 +196,9 @@ on_real_data = {"Pyro": network_svi, "IVON in PyTorch": network_ivon}
 
 def peers(rows):
     """Name → function of a batch size, for each model by the first word of its name."""
-    standard, _ = standardised(rows)
-    unit = np.log(rows[:1024, -1].std())
-
-    def in_units(peer):
-        def run(batch):
-            *costs, scores = peer(standard, batch)
-            return *costs, scores - unit
-
-        return run
-
     return {
         "linear": {"Pyro SVI": lambda batch: linear_regression(rows, batch)},
-        "network": {"Pyro SVI": in_units(network_svi), "IVON in PyTorch": in_units(network_ivon)},
+        "network": {"Pyro SVI": in_units(network_svi, rows), "IVON in PyTorch": in_units(network_ivon, rows)},
         "mixture": {
             "Pyro SVI, diagonal": lambda batch: mixture(rows, batch, "diagonal"),
             "Pyro SVI, full": lambda batch: mixture(rows, batch, "full"),
