@@ -9,6 +9,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(["surprisal.proto"], ["proto"])?;
     prost_build::Config::new().compile_fds(descriptors)?;
     if env::var_os("CARGO_FEATURE_CUDA").is_some() {
+        println!("cargo:rerun-if-changed=src/device");
+        println!("cargo:rerun-if-env-changed=NVCC");
         compile_kernels("src/device/diagonal.cu")?;
     }
     Ok(())
@@ -16,8 +18,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// PTX for the oldest GPUs that CUDA 13 knows; the driver translates it for the one there is.
 fn compile_kernels(source: &str) -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo:rerun-if-changed=src/device");
-    println!("cargo:rerun-if-env-changed=NVCC");
     let nvcc = env::var_os("NVCC").unwrap_or_else(|| "nvcc".into());
     let stem = Path::new(source).file_stem().ok_or("a source file has a name")?;
     let output = Path::new(&env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join(stem).with_extension("ptx");

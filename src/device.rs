@@ -3,7 +3,10 @@
 //! The processor has code of its own, which is faster for the usual sizes: a block of 256 events is too little work for a device
 //! whose every operation costs a launch. Tensors on a device are for large blocks of many columns.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod diagonal;
+pub mod launch;
 
 use std::fmt;
 use std::str::FromStr;

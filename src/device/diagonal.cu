@@ -1,14 +1,6 @@
 // The operations of diagonal.rs on CUDA: the formulas and the shapes are there.
 
-#include <math.h>
-#include <stddef.h>
-
-#include "phases.h"
-
-#ifndef REAL
-#define REAL double
-#endif
-typedef REAL Real;
+#include "kernel.h"
 
 // A column's log density. `table` points at the first of its parameters, which lie `stride` apart.
 struct Gaussian {
@@ -28,7 +20,6 @@ struct Student {
 // A block takes EVENTS events, side by side in memory, and has several threads for each.
 template <class Family> struct Responsibilities {
     static constexpr int EVENTS = 32;
-    static constexpr int PHASES = 3;
 
     struct Shared {
         Real sum[EVENTS];
@@ -37,6 +28,12 @@ template <class Family> struct Responsibilities {
     const Real *cells, *table, *offset;
     Real *out;
     size_t events, columns, rows, first;
+
+    __device__ Responsibilities(Inputs in, Real *out, const Sizes &sizes)
+        : cells(in.first), table(in.second), offset(in.third), out(out), events(sizes.at[0]), columns(sizes.at[1]), rows(sizes.at[2]),
+          first(sizes.at[3]) {}
+
+    __device__ int phases() const { return 3; }
 
     __device__ void phase(int phase, Shared &shared, int block, int thread, int threads) const {
         const int lane = thread % EVENTS, way = thread / EVENTS, ways = threads / EVENTS;
@@ -87,7 +84,6 @@ template <class Family> struct Responsibilities {
 // A block takes one column of one row. Its threads' sums are added pairwise in a fixed order, so that every run gives the same bits.
 struct Moments {
     static constexpr int THREADS = 128;
-    static constexpr int PHASES = 8; // 1 + log2 THREADS
 
     struct Shared {
         Real sums[3][THREADS];
@@ -95,7 +91,12 @@ struct Moments {
 
     const Real *cells, *centre, *weights;
     Real *out;
-    size_t events, columns, rows, first;
+    size_t events, columns, rows;
+
+    __device__ Moments(Inputs in, Real *out, const Sizes &sizes)
+        : cells(in.first), centre(in.second), weights(in.third), out(out), events(sizes.at[0]), columns(sizes.at[1]), rows(sizes.at[2]) {}
+
+    __device__ int phases() const { return 8; } // 1 + log2 THREADS
 
     __device__ void phase(int phase, Shared &shared, int block, int thread, int threads) const {
         const int kept = threads >> phase;
@@ -129,13 +130,6 @@ struct Moments {
         shared.sums[2][thread] = second;
     }
 };
-
-// All kernels are called alike.
-#define KERNEL(name, Kernel)                                                                                                                 \
-    extern "C" __global__ void name(                                                                                                      \
-        const Real *cells, const Real *table, const Real *by_event, Real *out, size_t events, size_t columns, size_t rows, size_t first) { \
-        run(Kernel{cells, table, by_event, out, events, columns, rows, first});                                                      \
-    }
 
 KERNEL(gaussians, Responsibilities<Gaussian>)
 KERNEL(students, Responsibilities<Student>)

@@ -1,12 +1,10 @@
 //! A mixture's arithmetic of numbers column by column: what would be a dozen operations of tensors, each a launch on a GPU, is one.
 //!
-//! Each operation is written twice. The code here is the reference, and what candle's CPU device runs; `diagonal.cu` is for CUDA.
-//! `tests/kernels/` holds the two together without a GPU.
+//! The code here is the reference; `diagonal.cu` is for CUDA.
 
-#[cfg(feature = "cuda")]
-mod cuda;
+use candle_core::{Error, Result, Shape, Tensor};
 
-use candle_core::{CpuStorage, CustomOp3, Error, Layout, Result, Shape, Tensor};
+use super::launch::{Launch, Module, Plan, module};
 
 /// The log density of one column, with its parameters in the order in which tables have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,31 +24,18 @@ pub enum Diagonal {
     Moments,
 }
 
-/// An operation on tensors of known shapes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// Blocks of threads on a GPU.
-    pub blocks: usize,
-    /// Threads in a block.
-    pub threads: usize,
-    /// Events, columns, rows of the table, and rows before those.
-    pub sizes: [usize; 4],
-    /// The shape of the result.
-    pub shape: Shape,
-}
-
 /// Responsibilities, and below them each event's `ln Σ exp(log joint)`: `[first + rows + 1, events]`.
 ///
 /// The log joint is `offset` `[first + rows, events]`, and in the last `rows` of it the densities of `cells` `[columns, events]`, NaN
 /// where missing, by `table` `[parameters, rows, columns]`.
 pub fn responsibilities(family: Family, cells: &Tensor, table: &Tensor, offset: &Tensor) -> Result<Tensor> {
-    cells.apply_op3_no_bwd(table, offset, &Diagonal::Responsibilities(family))
+    Diagonal::Responsibilities(family).launch([cells, table, offset])
 }
 
 /// `Σ weight · gap^power` for the powers 0, 1 and 2 `[3, rows, columns]`, over the cells `[columns, events]` that are not missing.
 /// The gaps are those to `centre` `[rows, columns]`, the weights `[rows, events]`.
 pub fn moments(cells: &Tensor, centre: &Tensor, weights: &Tensor) -> Result<Tensor> {
-    cells.apply_op3_no_bwd(centre, weights, &Diagonal::Moments)
+    Diagonal::Moments.launch([cells, centre, weights])
 }
 
 impl Family {
@@ -72,9 +57,20 @@ impl Family {
     }
 }
 
-impl Diagonal {
-    /// The operation on tensors of these shapes, if they go together.
-    pub fn plan(self, [cells, table, by_event]: [&Shape; 3]) -> Result<Plan> {
+impl Launch for Diagonal {
+    type Number = f64;
+    const MODULE: Module = module!("diagonal");
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Responsibilities(Family::Gaussian) => "gaussians",
+            Self::Responsibilities(Family::Student) => "students",
+            Self::Moments => "moments",
+        }
+    }
+
+    /// The sizes are events, columns, rows of the table, and rows before those.
+    fn plan(&self, [cells, table, by_event]: [&Shape; 3]) -> Result<Plan> {
         let (columns, events) = cells.dims2()?;
         let all = by_event.dims2()?.0;
         let (expected, rows) = match self {
@@ -95,55 +91,17 @@ impl Diagonal {
             // A block takes one column of one row.
             Self::Moments => (rows * columns, 128, (3, rows, columns).into()),
         };
-        Ok(Plan { blocks, threads, sizes: [events, columns, rows, all - rows], shape })
+        Ok(Plan { blocks, threads, sizes: Plan::sizes([events, columns, rows, all - rows])?, shape })
     }
-}
 
-impl CustomOp3 for Diagonal {
-    fn name(&self) -> &'static str {
+    fn reference(&self, plan: &Plan, [cells, table, by_event]: [&[f64]; 3]) -> Vec<f64> {
+        let [events, columns, rows, first, ..] = plan.sizes;
         match self {
-            Self::Responsibilities(Family::Gaussian) => "gaussians",
-            Self::Responsibilities(Family::Student) => "students",
-            Self::Moments => "moments",
+            Self::Responsibilities(family) => {
+                responsibilities_of(*family, cells, table, by_event.to_vec(), [events, columns, rows, first])
+            }
+            Self::Moments => moments_of(cells, table, by_event, [events, columns, rows]),
         }
-    }
-
-    fn cpu_fwd(
-        &self,
-        cells: &CpuStorage,
-        cells_layout: &Layout,
-        table: &CpuStorage,
-        table_layout: &Layout,
-        by_event: &CpuStorage,
-        by_event_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let plan = self.plan([cells_layout.shape(), table_layout.shape(), by_event_layout.shape()])?;
-        let numbers = |storage: &CpuStorage, layout: &Layout| -> Result<Vec<f64>> {
-            let (start, end) = layout.contiguous_offsets().ok_or(Error::RequiresContiguous { op: self.name() })?;
-            Ok(storage.as_slice::<f64>()?[start..end].to_vec())
-        };
-        let (cells, table) = (numbers(cells, cells_layout)?, numbers(table, table_layout)?);
-        let by_event = numbers(by_event, by_event_layout)?;
-        let out = match self {
-            Self::Responsibilities(family) => responsibilities_of(*family, &cells, &table, by_event, plan.sizes),
-            Self::Moments => moments_of(&cells, &table, &by_event, plan.sizes),
-        };
-        Ok((CpuStorage::F64(out), plan.shape))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        cells: &candle_core::CudaStorage,
-        cells_layout: &Layout,
-        table: &candle_core::CudaStorage,
-        table_layout: &Layout,
-        by_event: &candle_core::CudaStorage,
-        by_event_layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        let plan = self.plan([cells_layout.shape(), table_layout.shape(), by_event_layout.shape()])?;
-        let inputs = [(cells, cells_layout), (table, table_layout), (by_event, by_event_layout)];
-        Ok((cuda::run(self.name(), &plan, inputs)?, plan.shape))
     }
 }
 
@@ -169,7 +127,7 @@ fn responsibilities_of(family: Family, cells: &[f64], table: &[f64], mut log: Ve
     log
 }
 
-fn moments_of(cells: &[f64], centre: &[f64], weights: &[f64], [events, columns, rows, _]: [usize; 4]) -> Vec<f64> {
+fn moments_of(cells: &[f64], centre: &[f64], weights: &[f64], [events, columns, rows]: [usize; 3]) -> Vec<f64> {
     let mut sums = vec![0.0; 3 * rows * columns];
     for (at, centre) in centre.iter().enumerate() {
         let (row, d) = (at / columns, at % columns);

@@ -1,12 +1,12 @@
-// Runs one kernel of diagonal.cu on the processor: host OPERATION BLOCKS THREADS EVENTS COLUMNS ROWS FIRST CELLS TABLE BY_EVENT OUT
-// The last four are lengths; the first three tensors come in on stdin as doubles, one after another, and the result goes out on stdout.
+// Runs one kernel of the file KERNELS on the processor: host KERNEL BLOCKS THREADS SIZE*16 FIRST SECOND THIRD OUT
+// The last four are lengths; the tensors come in on stdin as doubles, one after another, and the result goes out on stdout.
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <vector>
 
-#include "../../src/device/diagonal.cu"
+#include KERNELS
 
 static std::vector<Real> read(size_t length) {
     std::vector<double> numbers(length);
@@ -17,25 +17,24 @@ static std::vector<Real> read(size_t length) {
 }
 
 int main(int, char **arguments) {
-    const char *operation = arguments[1];
-    size_t sizes[10];
-    for (int i = 0; i < 10; i++) {
-        sizes[i] = strtoul(arguments[2 + i], nullptr, 10);
+    const auto number = [&](int at) { return strtoul(arguments[at], nullptr, 10); };
+    const Function kernel = kernels.at(arguments[1]);
+    blocks = number(2), threads = number(3);
+    Sizes sizes;
+    for (int i = 0; i < 16; i++) {
+        sizes.at[i] = number(4 + i);
     }
-    auto [grid, block, events, columns, rows, first, cells_length, table_length, by_event_length, out_length] = sizes;
-    const std::vector<Real> cells = read(cells_length), table = read(table_length), by_event = read(by_event_length);
-    auto *kernel = !strcmp(operation, "gaussians") ? gaussians : !strcmp(operation, "students") ? students : moments;
-    blocks = grid, threads = block;
-    auto run = [&, events = events, columns = columns, rows = rows, first = first, out_length = out_length](bool order) {
-        std::vector<Real> out(out_length, NAN);
+    const std::vector<Real> first = read(number(20)), second = read(number(21)), third = read(number(22));
+    const auto run = [&](bool order) {
+        std::vector<Real> out(number(23), NAN);
         backwards = order;
-        kernel(cells.data(), table.data(), by_event.data(), out.data(), events, columns, rows, first);
+        kernel({first.data(), second.data(), third.data()}, out.data(), sizes);
         return std::vector<double>(out.begin(), out.end());
     };
     const std::vector<double> out = run(false), again = run(true);
-    if (memcmp(out.data(), again.data(), sizeof(double) * out_length)) {
+    if (memcmp(out.data(), again.data(), sizeof(double) * out.size())) {
         fputs("the order of threads matters\n", stderr);
         return 3;
     }
-    return fwrite(out.data(), sizeof(double), out_length, stdout) != out_length;
+    return fwrite(out.data(), sizeof(double), out.size(), stdout) != out.size();
 }

@@ -1,13 +1,15 @@
 //! The kernels for CUDA against their reference. A C++ compiler takes the place of nvcc and a loop that of the GPU, so that the
 //! arithmetic, the indices and the phases between barriers are checked on every machine.
 
+use std::fmt::Debug;
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use candle_core::{CustomOp3, DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, WithDType};
 use surprisal::device::diagonal::{Diagonal, Family, moments, responsibilities};
+use surprisal::device::launch::Launch;
 
 const OPERATIONS: [Diagonal; 3] =
     [Diagonal::Responsibilities(Family::Gaussian), Diagonal::Responsibilities(Family::Student), Diagonal::Moments];
@@ -38,19 +40,12 @@ fn inputs(operation: Diagonal, (events, columns, rows, first, missing): (usize, 
     }
 }
 
-fn reference(operation: Diagonal, [cells, table, by_event]: &[Tensor; 3]) -> Tensor {
-    match operation {
-        Diagonal::Moments => moments(cells, table, by_event).unwrap(),
-        Diagonal::Responsibilities(family) => responsibilities(family, cells, table, by_event).unwrap(),
-    }
-}
-
 fn numbers(tensor: &Tensor) -> Vec<f64> {
-    tensor.flatten_all().unwrap().to_vec1().unwrap()
+    tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
 }
 
 /// What the kernel gives, run by the program `host`.
-fn hosted(host: &Path, operation: Diagonal, inputs: &[Tensor; 3]) -> Vec<f64> {
+fn hosted(host: &Path, operation: &impl Launch, inputs: &[Tensor; 3]) -> Vec<f64> {
     let plan = operation.plan(inputs.each_ref().map(Tensor::shape)).unwrap();
     let lengths = inputs.iter().map(Tensor::elem_count).chain([plan.shape.elem_count()]);
     let arguments = [plan.blocks, plan.threads].into_iter().chain(plan.sizes).chain(lengths).map(|size| size.to_string());
@@ -77,55 +72,55 @@ fn assert_agree(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
     }
 }
 
-/// The kernels as a program for this machine, in `real` numbers; `None` without a C++ compiler.
-fn compile(folder: &Path, real: &str) -> Option<std::path::PathBuf> {
-    let program = folder.join(real);
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernels/host.cpp");
+/// The kernels of `src/device/FILE.cu` as a program for this machine, in `real` numbers; `None` without a C++ compiler.
+fn compile(folder: &Path, file: &str, real: &str) -> Option<PathBuf> {
+    let program = folder.join(format!("{file}-{real}"));
+    let root = env!("CARGO_MANIFEST_DIR");
     let mut command = Command::new("c++");
-    command.args(["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", &format!("-DREAL={real}"), source, "-o"]).arg(&program);
-    let status = command.status().ok()?;
+    command.args(["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", &format!("-DREAL={real}")]);
+    command.arg(format!("-DKERNELS=\"{root}/src/device/{file}.cu\"")).arg(format!("{root}/tests/kernels/host.cpp"));
+    let status = command.arg("-o").arg(&program).status().ok()?;
     assert!(status.success(), "the kernels don't compile");
     Some(program)
 }
 
-#[test]
-fn kernels_agree_with_their_reference() {
+/// Operations of one file with their inputs, against their reference: on this machine, and on a GPU if there is one.
+fn check<L: Launch + Debug>(file: &str, cases: &[(L, [Tensor; 3])]) {
     let folder = tempfile::tempdir().unwrap();
-    for (real, tolerance) in [("double", 1e-12), ("float", 1e-4)] {
-        let Some(host) = compile(folder.path(), real) else {
+    let reference = |(operation, inputs): &(L, [Tensor; 3])| numbers(&operation.launch(inputs.each_ref()).unwrap());
+    let own = if L::Number::DTYPE == DType::F64 { 1e-12 } else { 1e-4 };
+    for (real, tolerance) in [("double", own), ("float", 1e-4)] {
+        let Some(host) = compile(folder.path(), file, real) else {
             eprintln!("not checked: there is no c++");
-            return;
+            break;
         };
-        for operation in OPERATIONS {
-            for sizes in SIZES {
-                let inputs = inputs(operation, sizes);
-                let expected = numbers(&reference(operation, &inputs));
-                assert_agree(
-                    &hosted(&host, operation, &inputs),
-                    &expected,
-                    tolerance,
-                    &format!("{operation:?} {sizes:?} {real}"),
-                );
-            }
+        for case in cases {
+            let (operation, inputs) = case;
+            let shapes = inputs.each_ref().map(Tensor::shape);
+            assert_agree(
+                &hosted(&host, operation, inputs),
+                &reference(case),
+                tolerance,
+                &format!("{operation:?} {shapes:?} {real}"),
+            );
         }
+    }
+    let Ok(device) = Device::new_cuda(0) else {
+        eprintln!("not checked on a GPU: there is none, or this build can't use one");
+        return;
+    };
+    for case in cases {
+        let (operation, inputs) = case;
+        let there = inputs.each_ref().map(|tensor| tensor.to_device(&device).unwrap());
+        let found = numbers(&operation.launch(there.each_ref()).unwrap());
+        assert_agree(&found, &reference(case), own, &format!("{operation:?} on the GPU"));
     }
 }
 
 #[test]
-fn a_gpu_agrees_with_the_reference() {
-    let Ok(device) = Device::new_cuda(0) else {
-        eprintln!("not checked: there is no GPU, or this build can't use one");
-        return;
-    };
-    for operation in OPERATIONS {
-        for sizes in SIZES {
-            let inputs = inputs(operation, sizes);
-            let expected = numbers(&reference(operation, &inputs));
-            let inputs = inputs.map(|tensor| tensor.to_device(&device).unwrap());
-            let found = numbers(&reference(operation, &inputs));
-            assert_agree(&found, &expected, 1e-12, &format!("{operation:?} {sizes:?}"));
-        }
-    }
+fn kernels_of_diagonal_mixtures_agree_with_their_reference() {
+    let cases = OPERATIONS.iter().flat_map(|operation| SIZES.map(|sizes| (*operation, inputs(*operation, sizes))));
+    check("diagonal", &cases.collect::<Vec<_>>());
 }
 
 #[test]
