@@ -1,7 +1,8 @@
 //! Lower triangles: guarded Cholesky factors, their inverses, and what is made of them.
 //!
-//! Rows are kept one after another, row i with its i + 1 entries, so that all work is sums over contiguous numbers. The processor's
-//! widest vectors are found at run time; nothing is fused or reordered, so all of them give the same bits.
+//! Rows are kept one after another, each filled up with zeros to whole lane groups, so that all work is sums over whole vectors. The
+//! processor's widest vectors are found at run time; products are fused with their sums and nothing is reordered, so all of them give
+//! the same bits.
 
 use nalgebra::{DMatrix, DVector};
 use pulp::{Arch, Simd, WithSimd};
@@ -20,17 +21,22 @@ pub struct NotPositiveDefinite;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Triangle {
     dim: usize,
-    entries: Vec<f64>,
+    lanes: Vec<Lanes>,
 }
 
-/// Where row `i` begins; also how many entries a triangle of `i` rows has.
+/// Lane groups of row `i`.
+const fn groups(i: usize) -> usize {
+    i / LANES + 1
+}
+
+/// Where row `i` begins, in lane groups; also how many a triangle of `i` rows has.
 const fn start(i: usize) -> usize {
-    i * (i + 1) / 2
+    (i / LANES * LANES / 2 + i % LANES) * groups(i)
 }
 
 impl Triangle {
     fn zeros(dim: usize) -> Self {
-        Self { dim, entries: vec![0.0; start(dim)] }
+        Self { dim, lanes: vec![[0.0; LANES]; start(dim)] }
     }
 
     /// The Cholesky factor L of `matrix = LLᵀ`, of which only the lower triangle is read.
@@ -40,15 +46,17 @@ impl Triangle {
     pub fn cholesky(matrix: &DMatrix<f64>) -> Result<Self, NotPositiveDefinite> {
         assert!(matrix.is_square(), "a Cholesky factor of a square matrix");
         let dim = matrix.nrows();
-        // Lᵀ row after row, each with the entries from its diagonal on: the lower triangle's columns.
-        let mut columns = Vec::with_capacity(start(dim));
-        (0..dim).for_each(|k| columns.extend_from_slice(&matrix.column(k).as_slice()[k..]));
+        // The lower triangle's columns, each from its first row on in whole lane groups.
+        let height = dim.div_ceil(LANES);
+        let mut columns = vec![[0.0; LANES]; dim * height];
+        for (k, column) in columns.as_flattened_mut().chunks_exact_mut((height * LANES).max(1)).enumerate() {
+            column[k..dim].copy_from_slice(&matrix.column(k).as_slice()[k..]);
+        }
         Arch::new().dispatch(Factorise { dim, columns: &mut columns })?;
         let mut factor = Self::zeros(dim);
-        let mut rest = columns.as_slice();
-        for k in 0..dim {
-            let column = rest.split_off(..dim - k).expect("a column");
-            column.iter().enumerate().for_each(|(r, entry)| factor.entries[start(k + r) + k] = *entry);
+        let columns = columns.as_flattened();
+        for (i, row) in factor.rows_mut().enumerate() {
+            row.as_flattened_mut()[..=i].iter_mut().enumerate().for_each(|(k, entry)| *entry = columns[k * height * LANES + i]);
         }
         Ok(factor)
     }
@@ -60,17 +68,17 @@ impl Triangle {
 
     /// The entries `0..=i` of row `i`.
     pub fn row(&self, i: usize) -> &[f64] {
-        &self.entries[start(i)..start(i + 1)]
+        &self.lanes[start(i)..start(i + 1)].as_flattened()[..=i]
     }
 
-    fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f64]> {
-        let mut rest = self.entries.as_mut_slice();
-        (0..self.dim).map(move |i| rest.split_off_mut(..=i).expect("a row"))
+    fn rows_mut(&mut self) -> impl Iterator<Item = &mut [Lanes]> {
+        let mut rest = self.lanes.as_mut_slice();
+        (0..self.dim).map(move |i| rest.split_off_mut(..groups(i)).expect("a row"))
     }
 
     /// The diagonal.
     pub fn diagonal(&self) -> impl Iterator<Item = f64> {
-        (0..self.dim).map(|i| self.entries[start(i) + i])
+        (0..self.dim).map(|i| self.row(i)[i])
     }
 
     /// `ln|LLᵀ|`, where the diagonal is positive.
@@ -125,80 +133,107 @@ impl Triangle {
     }
 }
 
-/// `row · x`.
+/// Lane groups as the processor's vectors.
 #[inline(always)]
-fn dot(row: &[f64], x: &[f64]) -> f64 {
-    let ((row, row_rest), (x, x_rest)) = (row.as_chunks::<LANES>(), x.as_chunks::<LANES>());
-    let mut s: Lanes = [0.0; LANES];
+fn vectors<S: Simd>(lanes: &[Lanes]) -> &[S::f64s] {
+    S::as_simd_f64s(lanes.as_flattened()).0
+}
+
+/// Lane groups as the processor's vectors.
+#[inline(always)]
+fn vectors_mut<S: Simd>(lanes: &mut [Lanes]) -> &mut [S::f64s] {
+    S::as_mut_simd_f64s(lanes.as_flattened_mut()).0
+}
+
+/// `x` with zeros up to whole lane groups.
+fn padded(x: &[f64]) -> Vec<Lanes> {
+    let mut lanes = vec![[0.0; LANES]; x.len().div_ceil(LANES)];
+    lanes.as_flattened_mut()[..x.len()].copy_from_slice(x);
+    lanes
+}
+
+/// `row · x`, as far as the row reaches.
+#[inline(always)]
+fn dot(row: &[Lanes], x: &[Lanes]) -> f64 {
+    let mut s = [0.0; LANES];
     for (row, x) in row.iter().zip(x) {
         for i in 0..LANES {
-            s[i] += row[i] * x[i];
+            s[i] = row[i].mul_add(x[i], s[i]);
         }
     }
-    s.iter_mut().zip(row_rest.iter().zip(x_rest)).for_each(|(sum, (entry, x))| *sum += entry * x);
     ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
 }
 
-/// Adds `Σ factor · row` to `out`, as far as the first row reaches.
+/// Adds `Σ factor · row` to `out`, as far as the first row and `out` reach.
 #[inline(always)]
-fn add_tile(out: &mut [f64], rows: [&[f64]; TILE], [a, b, c, d]: [f64; TILE]) {
-    let [p, q, r, s] = rows;
-    for ((((out, p), q), r), s) in out.iter_mut().zip(p).zip(q).zip(r).zip(s) {
-        *out += (a * p + b * q) + (c * r + d * s);
+fn add_tile<S: Simd>(simd: S, out: &mut [Lanes], rows: [&[Lanes]; TILE], factors: [f64; TILE]) {
+    let [p, q, r, s] = rows.map(vectors::<S>);
+    let [a, b, c, d] = factors.map(|factor| simd.splat_f64s(factor));
+    for ((((out, p), q), r), s) in vectors_mut::<S>(out).iter_mut().zip(p).zip(q).zip(r).zip(s) {
+        let (first, second) = (simd.mul_add_f64s(a, *p, *out), simd.mul_f64s(c, *r));
+        *out = simd.add_f64s(simd.mul_add_f64s(b, *q, first), simd.mul_add_f64s(d, *s, second));
     }
 }
 
-/// Adds `factor · row` to `out`, as far as the row reaches.
+/// Adds `factor · row` to `out`, as far as both reach.
 #[inline(always)]
-fn add_row(out: &mut [f64], row: &[f64], factor: f64) {
-    out.iter_mut().zip(row).for_each(|(out, entry)| *out += factor * entry);
+fn add_row<S: Simd>(simd: S, out: &mut [Lanes], row: &[Lanes], factor: f64) {
+    let factor = simd.splat_f64s(factor);
+    for (out, entry) in vectors_mut::<S>(out).iter_mut().zip(vectors::<S>(row)) {
+        *out = simd.mul_add_f64s(factor, *entry, *out);
+    }
 }
 
 /// Adds `Σ_k factor(k) · row k` of a triangle for the rows `from..to`, as far as each and `out` reach.
 #[inline(always)]
-fn add_rows(out: &mut [f64], entries: &[f64], (from, to): (usize, usize), factor: impl Fn(usize) -> f64) {
-    let row = |k: usize| &entries[start(k)..start(k + 1)];
+fn add_rows<S: Simd>(simd: S, out: &mut [Lanes], lanes: &[Lanes], (from, to): (usize, usize), factor: impl Fn(usize) -> f64) {
+    let row = |k: usize| &lanes[start(k)..start(k + 1)];
     let whole = from + (to - from) / TILE * TILE;
     for k in (from..whole).step_by(TILE) {
         let factors = [factor(k), factor(k + 1), factor(k + 2), factor(k + 3)];
-        add_tile(out, [row(k), row(k + 1), row(k + 2), row(k + 3)], factors);
-        let shared = out.len().min(k + 1);
-        (1..TILE).for_each(|r| add_row(&mut out[shared..], &row(k + r)[shared..], factors[r]));
+        let shared = out.len().min(groups(k));
+        add_tile(simd, &mut out[..shared], [row(k), row(k + 1), row(k + 2), row(k + 3)], factors);
+        if out.len().min(groups(k + TILE - 1)) > shared {
+            (1..TILE).for_each(|r| add_row(simd, &mut out[shared..], &row(k + r)[shared..], factors[r]));
+        }
     }
-    (whole..to).for_each(|k| add_row(out, row(k), factor(k)));
+    (whole..to).for_each(|k| add_row(simd, out, row(k), factor(k)));
 }
 
 struct Factorise<'a> {
     dim: usize,
-    columns: &'a mut [f64],
+    /// `[dim, dim]` in whole lane groups. What stands above the diagonal means nothing.
+    columns: &'a mut [Lanes],
 }
 
 impl WithSimd for Factorise<'_> {
     type Output = Result<(), NotPositiveDefinite>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
         let dim = self.dim;
+        let height = dim.div_ceil(LANES);
         let least = dim as f64 * f64::EPSILON;
-        let column = |j: usize| j * dim - j * j.saturating_sub(1) / 2;
         for k in 0..dim {
-            let (before, rest) = self.columns.split_at_mut(column(k));
-            let own = &mut rest[..dim - k];
-            let diagonal = own[0];
-            // Column j from row k on.
-            let from = |j: usize| &before[column(j) + (k - j)..column(j + 1)];
+            let (before, rest) = self.columns.split_at_mut(k * height);
+            let (first, within) = (k / LANES, k % LANES);
+            let own = &mut rest[first..height];
+            let diagonal = own[0][within];
+            // Column j from row k's lane group on.
+            let from = |j: usize| &before[j * height + first..(j + 1) * height];
             let whole = k / TILE * TILE;
             for j in (0..whole).step_by(TILE) {
                 let rows = [from(j), from(j + 1), from(j + 2), from(j + 3)];
-                add_tile(own, rows, rows.map(|row| -row[0]));
+                add_tile(simd, own, rows, rows.map(|row| -row[0][within]));
             }
-            (whole..k).for_each(|j| add_row(own, from(j), -from(j)[0]));
+            (whole..k).for_each(|j| add_row(simd, own, from(j), -from(j)[0][within]));
             // Written so that NaN is refused.
-            if !(own[0] > least * diagonal && own[0] < f64::INFINITY) {
+            let left = own[0][within];
+            if !(left > least * diagonal && left < f64::INFINITY) {
                 return Err(NotPositiveDefinite);
             }
-            let pivot = own[0].sqrt();
-            own.iter_mut().for_each(|entry| *entry /= pivot);
+            let pivot = simd.splat_f64s(left.sqrt());
+            vectors_mut::<S>(own).iter_mut().for_each(|entry| *entry = simd.div_f64s(*entry, pivot));
         }
         Ok(())
     }
@@ -213,13 +248,14 @@ impl WithSimd for Invert<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         for i in 0..self.factor.dim {
-            let (above, rest) = self.inverse.entries.split_at_mut(start(i));
-            let (row, factors) = (&mut rest[..=i], self.factor.row(i));
-            add_rows(&mut row[..i], above, (0, i), |k| factors[k]);
-            row[..i].iter_mut().for_each(|entry| *entry = -*entry / factors[i]);
-            row[i] = 1.0 / factors[i];
+            let (above, rest) = self.inverse.lanes.split_at_mut(start(i));
+            let (row, factors) = (&mut rest[..groups(i)], self.factor.row(i));
+            add_rows(simd, row, above, (0, i), |k| factors[k]);
+            let pivot = simd.splat_f64s(-factors[i]);
+            vectors_mut::<S>(row).iter_mut().for_each(|entry| *entry = simd.div_f64s(*entry, pivot));
+            row[i / LANES][i % LANES] = 1.0 / factors[i];
         }
     }
 }
@@ -234,10 +270,10 @@ impl WithSimd for Multiply<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         for (i, row) in self.product.rows_mut().enumerate() {
             let factors = self.left.row(i);
-            add_rows(row, &self.right.entries, (0, i + 1), |k| factors[k]);
+            add_rows(simd, row, &self.right.lanes, (0, i + 1), |k| factors[k]);
         }
     }
 }
@@ -254,7 +290,8 @@ impl<F: FnMut(usize, f64)> WithSimd for Apply<'_, F> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Self { triangle, x, mut each } = self;
-        (0..triangle.dim).for_each(|i| each(i, dot(triangle.row(i), &x[..=i])));
+        let x = padded(x);
+        (0..triangle.dim).for_each(|i| each(i, dot(&triangle.lanes[start(i)..start(i + 1)], &x)));
     }
 }
 
@@ -268,8 +305,10 @@ impl WithSimd for AddTransposed<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        add_rows(self.out, &self.triangle.entries, (0, self.triangle.dim), |k| self.x[k]);
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mut sum = padded(self.out);
+        add_rows(simd, &mut sum, &self.triangle.lanes, (0, self.triangle.dim), |k| self.x[k]);
+        self.out.copy_from_slice(&sum.as_flattened()[..self.out.len()]);
     }
 }
 
@@ -282,13 +321,14 @@ impl WithSimd for Gram<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let (dim, entries) = (self.triangle.dim, &self.triangle.entries);
-        let mut row = vec![0.0; dim];
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (dim, lanes) = (self.triangle.dim, &self.triangle.lanes);
+        let mut row = vec![[0.0; LANES]; dim.div_ceil(LANES)];
         for i in 0..dim {
-            row.fill(0.0);
-            add_rows(&mut row[..=i], entries, (i, dim), |k| entries[start(k) + i]);
-            (0..=i).for_each(|j| self.gram[(i, j)] = row[j]);
+            let row = &mut row[..groups(i)];
+            row.fill([0.0; LANES]);
+            add_rows(simd, row, lanes, (i, dim), |k| self.triangle.row(k)[i]);
+            row.as_flattened()[..=i].iter().enumerate().for_each(|(j, sum)| self.gram[(i, j)] = *sum);
         }
     }
 }

@@ -388,7 +388,7 @@ impl Newton {
                 (scratch.step.flat(), !found)
             }
             Stepping::Ivon { decay, rate } => {
-                let likelihood = news.gradient.flat().into_iter().map(|g| weight * an_event * g);
+                let likelihood = news.gradient.flat::<f64>().into_iter().map(|g| weight * an_event * g);
                 let unbiased = average(memory, decay, likelihood);
                 let step = |i: usize| {
                     let slope = unbiased * memory.first[i] - an_event * pull * prior.precision[i] * normal.mean[i];

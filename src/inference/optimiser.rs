@@ -1,29 +1,13 @@
 //! Optimisers for what has no closed form: small steps down a gradient, of the negative evidence lower bound as a rule.
 //!
 //! An [`Optimiser`] is settings; what moves is [`State`], plain numbers that a snapshot keeps to the last bit. Arithmetic is in
-//! double precision, element by element and in order, so the same gradients give the same bits everywhere.
+//! the parameters' precision, element by element and in order, so the same gradients give the same bits everywhere.
 
 use pulp::Arch;
 
 use super::NotFinite;
-
-/// A parameter's number type.
-pub trait Real: Copy + Default + Into<f64> {
-    /// Rounds to this type.
-    fn round(value: f64) -> Self;
-}
-
-impl Real for f32 {
-    fn round(value: f64) -> Self {
-        value as f32
-    }
-}
-
-impl Real for f64 {
-    fn round(value: f64) -> Self {
-        value
-    }
-}
+use super::layers::Real;
+use crate::dist::lanes::LANES;
 
 /// How a gradient becomes a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,7 +62,13 @@ pub struct State<T> {
 impl<T: Real> State<T> {
     /// Whether all numbers are finite.
     pub fn is_finite(&self) -> bool {
-        self.first.iter().chain(&self.second).all(|number| (*number).into().is_finite())
+        self.first.iter().chain(&self.second).all(|number| number.is_finite())
+    }
+
+    /// The same in another precision.
+    pub fn converted<U: Real>(&self) -> State<U> {
+        let convert = |numbers: &[T]| numbers.iter().map(|number| U::of(number.wide())).collect();
+        State { steps: self.steps, clipped: self.clipped, first: convert(&self.first), second: convert(&self.second) }
     }
 }
 
@@ -109,9 +99,9 @@ impl Optimiser {
     pub fn step<T: Real>(&self, state: &mut State<T>, parameters: &mut [T], gradient: &[T]) -> Result<Step, NotFinite> {
         assert_eq!(parameters.len(), gradient.len(), "a gradient has a number for each parameter");
         assert_eq!(parameters.len(), state.first.len(), "a state belongs to its parameters");
-        let gradient_norm = gradient.iter().map(|g| (*g).into().powi(2)).sum::<f64>().sqrt();
+        let gradient_norm = sum(gradient, |g| g.wide() * g.wide()).sqrt();
         let clipped = gradient_norm > self.greatest_norm;
-        let shrink = if clipped { self.greatest_norm / gradient_norm } else { 1.0 };
+        let shrink = T::of(if clipped { self.greatest_norm / gradient_norm } else { 1.0 });
         if !gradient_norm.is_finite() {
             return Err(NotFinite { quantity: "the gradient's length".into() });
         }
@@ -122,31 +112,35 @@ impl Optimiser {
             Method::Sgd { momentum } => Arch::new().dispatch(
                 #[inline(always)]
                 || {
+                    let (momentum, rate) = (T::of(momentum), T::of(self.rate));
                     let (at, first, gradient) = (&mut at[..count], &mut first[..count], &gradient[..count]);
                     for i in 0..count {
-                        let velocity = momentum * first[i].into() + shrink * gradient[i].into();
-                        (at[i], first[i]) = (T::round(at[i].into() - self.rate * velocity), T::round(velocity));
+                        first[i] = momentum * first[i] + shrink * gradient[i];
+                        at[i] = at[i] - rate * first[i];
                     }
                 },
             ),
             Method::Adam { first_decay, second_decay, epsilon } => Arch::new().dispatch(
                 #[inline(always)]
                 || {
-                    let (rate, of_square) = (self.rate / (1.0 - first_decay.powf(time)), 1.0 / (1.0 - second_decay.powf(time)));
+                    let (of_mean, of_square) =
+                        (self.rate / (1.0 - first_decay.powf(time)), 1.0 / (1.0 - second_decay.powf(time)));
+                    let [kept, new, kept_square, new_square, of_mean, of_square, epsilon] =
+                        [first_decay, 1.0 - first_decay, second_decay, 1.0 - second_decay, of_mean, of_square, epsilon]
+                            .map(T::of);
                     let (at, gradient) = (&mut at[..count], &gradient[..count]);
                     let (first, second) = (&mut first[..count], &mut second[..count]);
                     for i in 0..count {
-                        let gradient = shrink * gradient[i].into();
-                        let mean = first_decay * first[i].into() + (1.0 - first_decay) * gradient;
-                        let square = second_decay * second[i].into() + (1.0 - second_decay) * gradient * gradient;
-                        let step = rate * mean / ((square * of_square).sqrt() + epsilon);
-                        (at[i], first[i], second[i]) = (T::round(at[i].into() - step), T::round(mean), T::round(square));
+                        let gradient = shrink * gradient[i];
+                        first[i] = kept * first[i] + new * gradient;
+                        second[i] = kept_square * second[i] + new_square * gradient * gradient;
+                        at[i] = at[i] - of_mean * first[i] / ((second[i] * of_square).sqrt() + epsilon);
                     }
                 },
             ),
         }
-        let finite = |numbers: &[T]| numbers.iter().fold(true, |all, number| all & (*number).into().is_finite());
-        if !(finite(&at) && finite(&first) && finite(&second)) {
+        // 0 · x is 0 for what is finite, and NaN for what is not.
+        if [&at, &first, &second].into_iter().any(|numbers| sum(numbers, |x| 0.0 * x.wide()) != 0.0) {
             return Err(NotFinite { quantity: "a parameter after its step".into() });
         }
         parameters.copy_from_slice(&at);
@@ -155,6 +149,23 @@ impl Optimiser {
         state.clipped += u64::from(clipped);
         Ok(Step { gradient_norm, clipped })
     }
+}
+
+/// `Σ f(x)` by lanes, in a fixed order.
+fn sum<T: Real>(numbers: &[T], f: impl Fn(T) -> f64) -> f64 {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let (groups, rest) = numbers.as_chunks::<LANES>();
+            let mut sums = [0.0; LANES];
+            for group in groups {
+                for i in 0..LANES {
+                    sums[i] += f(group[i]);
+                }
+            }
+            sums.iter().sum::<f64>() + rest.iter().map(|x| f(*x)).sum::<f64>()
+        },
+    )
 }
 
 #[cfg(test)]

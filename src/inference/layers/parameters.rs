@@ -31,32 +31,34 @@ impl<T: Real> Parameters<T> {
     }
 
     /// Takes over `flat`: layer by layer, row by row, without padding.
-    pub fn set(&mut self, flat: &[f64]) {
+    pub fn set<U: Real>(&mut self, flat: &[U]) {
         assert_eq!(flat.len(), self.shape.parameters());
         let mut flat = flat;
         for (index, layer) in self.layers.iter_mut().enumerate() {
             let (_, columns) = self.shape.layer(index);
             for row in layer.chunks_exact_mut(pitch(columns)) {
                 let (values, rest) = flat.split_at(columns);
-                row.iter_mut().zip(values).for_each(|(to, from)| *to = T::of(*from));
+                row.iter_mut().zip(values).for_each(|(to, from)| *to = T::of(from.wide()));
                 flat = rest;
             }
         }
     }
 
     /// Layer by layer, row by row, as in [`Parameters::set`].
-    pub fn flat(&self) -> Vec<f64> {
+    pub fn flat<U: Real>(&self) -> Vec<U> {
         let mut flat = Vec::with_capacity(self.shape.parameters());
         for (index, layer) in self.layers.iter().enumerate() {
             let (_, columns) = self.shape.layer(index);
-            layer.chunks_exact(pitch(columns)).for_each(|row| flat.extend(row[..columns].iter().map(|value| value.wide())));
+            layer
+                .chunks_exact(pitch(columns))
+                .for_each(|row| flat.extend(row[..columns].iter().map(|value| U::of(value.wide()))));
         }
         flat
     }
 
     /// Whether every number is finite, rounded as it is.
     pub fn is_finite(&self) -> bool {
-        self.flat().into_iter().all(f64::is_finite)
+        self.flat::<T>().into_iter().all(T::is_finite)
     }
 
     /// Sets everything to 0.

@@ -55,7 +55,7 @@ impl Learner {
         let predicted = |x: &[f64; DIM]| x.iter().zip(&q.mean).map(|(x, w)| x * w).sum::<f64>();
         let (gradient, curvature) = (of(&|x, y, i| x[i] * (y - predicted(x))), of(&|x, _, i| x[i] * x[i]));
         let product = |vector: &Parameters<f64>, image: &mut Parameters<f64>| {
-            let v = vector.flat();
+            let v = vector.flat::<f64>();
             *image = of(&|x, _, i| x[i] * x.iter().zip(&v).map(|(x, v)| x * v).sum::<f64>());
         };
         let count = believed * block.len() as f64;

@@ -283,11 +283,11 @@ impl Squares<'_> {
             for (gap, factor) in gaps.iter().zip(&factors[..=row]) {
                 let factor = simd.splat_f64s(*factor);
                 for t in 0..TILE {
-                    white[t] = simd.add_f64s(white[t], simd.mul_f64s(gap[t], factor));
+                    white[t] = simd.mul_add_f64s(gap[t], factor, white[t]);
                 }
             }
             for t in 0..TILE {
-                square[t] = simd.add_f64s(square[t], simd.mul_f64s(white[t], white[t]));
+                square[t] = simd.mul_add_f64s(white[t], white[t], square[t]);
             }
         }
         square
@@ -302,8 +302,9 @@ pub fn joint_moments(normals: &[Arc<WhitenedNormal>], numbers: &NumberColumns, r
         (0..whole.rows()).for_each(|row| *whole.at(row, event) = 0.0);
     }
     let rows = normals.iter().enumerate().take(responsibilities.rows());
+    let mut buffer = Vec::new();
     rows.map(|(row, normal)| {
-        let mut moments = complete(normal, numbers, &whole, row);
+        let mut moments = complete(normal, numbers, &whole, row, &mut buffer);
         for (seen, events) in patterns.iter().filter(|(seen, _)| !seen.is_empty()) {
             let weights = events.iter().map(|event| responsibilities.get(row, *event));
             add_incomplete(&mut moments, normal, numbers, seen, events.iter().copied().zip(weights).filter(|(_, r)| *r > 0.0));
@@ -346,14 +347,21 @@ fn add_incomplete(
     }
 }
 
-/// Moments under a row of `weights`, which are 0 for events with missing numbers.
-fn complete(normal: &WhitenedNormal, numbers: &NumberColumns, weights: &Matrix, row: usize) -> JointMoments {
+/// Moments under a row of `weights`, which are 0 for events with missing numbers. `buffer` is scratch.
+fn complete(
+    normal: &WhitenedNormal,
+    numbers: &NumberColumns,
+    weights: &Matrix,
+    row: usize,
+    buffer: &mut Vec<Lanes>,
+) -> JointMoments {
     let events = weights.above(row, 0.0);
     let mean = &normal.belief.mean;
     if events.len() == numbers.events {
-        Arch::new().dispatch(Gather { mean, numbers, weights: weights.row(row) })
+        Arch::new().dispatch(Gather { mean, numbers, weights: weights.row(row), buffer })
     } else {
-        Arch::new().dispatch(Gather { mean, numbers: &numbers.select(&events), weights: &select(weights.row(row), &events) })
+        let (numbers, weights) = (numbers.select(&events), select(weights.row(row), &events));
+        Arch::new().dispatch(Gather { mean, numbers: &numbers, weights: &weights, buffer })
     }
 }
 
@@ -361,6 +369,7 @@ struct Gather<'a> {
     mean: &'a DVector<f64>,
     numbers: &'a NumberColumns,
     weights: &'a [Lanes],
+    buffer: &'a mut Vec<Lanes>,
 }
 
 impl WithSimd for Gather<'_> {
@@ -368,37 +377,57 @@ impl WithSimd for Gather<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> JointMoments {
-        let Self { mean, numbers, weights } = self;
+        if S::REGISTER_COUNT >= 32 { self.by::<S, 4>(simd) } else { self.by::<S, 2>(simd) }
+    }
+}
+
+/// Columns multiplied at a time.
+const COLUMNS: usize = 4;
+
+impl Gather<'_> {
+    /// `ROWS` rows of the scatter at a time; ROWS divides [`COLUMNS`].
+    #[inline(always)]
+    fn by<S: Simd, const ROWS: usize>(self, simd: S) -> JointMoments {
+        let Self { mean, numbers, weights, buffer } = self;
         let (dim, groups) = (numbers.complete.len(), numbers.groups);
         let mut moments = JointMoments::nothing(dim);
         let count = total(weights);
         if count == 0.0 {
             return moments;
         }
-        // Gaps from the mean `[dim, groups]` with columns of zeros up to a whole tile, and one column of them weighted.
-        let mut gaps = vec![[0.0; LANES]; dim.next_multiple_of(COLUMNS) * groups];
-        let mut weighted = vec![[0.0; LANES]; groups];
-        let mut shift = vec![0.0; dim];
-        for (d, gaps) in gaps.chunks_exact_mut(groups).enumerate().take(dim) {
+        // Gaps from the mean `[dim, groups]` with columns of zeros up to a whole tile, and some columns of them weighted.
+        let whole = dim.next_multiple_of(COLUMNS);
+        buffer.resize((whole + ROWS) * groups, [0.0; LANES]);
+        let (gaps, weighted) = buffer.split_at_mut(whole * groups);
+        for (d, gaps) in gaps.chunks_exact_mut(groups).enumerate() {
+            if d >= dim {
+                gaps.fill([0.0; LANES]);
+                continue;
+            }
             for (gap, z) in gaps.iter_mut().zip(numbers.column(d)) {
                 for i in 0..LANES {
                     gap[i] = z[i] - mean[d];
                 }
             }
         }
-        for a in 0..dim {
-            for ((weighted, gap), weight) in weighted.iter_mut().zip(&gaps[a * groups..(a + 1) * groups]).zip(weights) {
-                for i in 0..LANES {
-                    weighted[i] = weight[i] * gap[i];
+        let mut shift = vec![0.0; whole];
+        for top in (0..dim).step_by(ROWS) {
+            for (r, weighted) in weighted.chunks_exact_mut(groups).enumerate() {
+                for ((weighted, gap), weight) in weighted.iter_mut().zip(&gaps[(top + r) * groups..]).zip(weights) {
+                    for i in 0..LANES {
+                        weighted[i] = weight[i] * gap[i];
+                    }
                 }
+                shift[top + r] = total(weighted) / count;
             }
-            shift[a] = total(&weighted) / count;
-            for first in (0..=a).step_by(COLUMNS) {
-                let sums = sums_of_products(simd, &weighted, &gaps[first * groups..(first + COLUMNS) * groups]);
-                for (b, lanes) in (first..=a).zip(&sums) {
-                    let second = sum(lanes) - shift[a] * shift[b] * count;
-                    moments.scatter[(a, b)] = if a == b { second.max(0.0) } else { second };
-                    moments.scatter[(b, a)] = moments.scatter[(a, b)];
+            for left in (0..top + ROWS).step_by(COLUMNS) {
+                let sums = sums_of_products::<S, ROWS>(simd, weighted, &gaps[left * groups..(left + COLUMNS) * groups]);
+                for (a, sums) in (top..dim).zip(&sums) {
+                    for (b, lanes) in (left..=a).zip(sums) {
+                        let second = sum(lanes) - shift[a] * shift[b] * count;
+                        moments.scatter[(a, b)] = if a == b { second.max(0.0) } else { second };
+                        moments.scatter[(b, a)] = moments.scatter[(a, b)];
+                    }
                 }
             }
         }
@@ -408,27 +437,28 @@ impl WithSimd for Gather<'_> {
     }
 }
 
-/// Columns multiplied at a time.
-const COLUMNS: usize = 4;
-
-/// The sums, lane by lane, of the products of `weighted` with each of the columns of `gaps`.
+/// The sums, lane by lane, of the products of each column of `weighted` with each of `gaps`.
 #[inline(always)]
-fn sums_of_products<S: Simd>(simd: S, weighted: &[Lanes], gaps: &[Lanes]) -> [Lanes; COLUMNS] {
-    let mut out = [[0.0; LANES]; COLUMNS];
+fn sums_of_products<S: Simd, const ROWS: usize>(simd: S, weighted: &[Lanes], gaps: &[Lanes]) -> [[Lanes; COLUMNS]; ROWS] {
+    let mut out = [[[0.0; LANES]; COLUMNS]; ROWS];
+    let (weighted, gaps) = (vectors::<S>(weighted), vectors::<S>(gaps));
+    let length = weighted.len() / ROWS;
+    let rows: [&[S::f64s]; ROWS] = std::array::from_fn(|r| &weighted[r * length..][..length]);
+    let columns: [&[S::f64s]; COLUMNS] = std::array::from_fn(|c| &gaps[c * length..][..length]);
     // Vectors that make a lane group.
-    let whole = vectors::<S>(&out[..1]).len();
-    let weighted = vectors::<S>(weighted);
-    let columns: [&[S::f64s]; COLUMNS] = std::array::from_fn(|c| &vectors::<S>(gaps)[c * weighted.len()..][..weighted.len()]);
-    let mut sums = [[simd.splat_f64s(0.0); LANES]; COLUMNS];
-    for at in (0..weighted.len()).step_by(whole) {
-        for v in 0..whole {
-            for c in 0..COLUMNS {
-                sums[c][v] = simd.add_f64s(sums[c][v], simd.mul_f64s(weighted[at + v], columns[c][at + v]));
+    let whole = LANES * size_of::<f64>() / size_of::<S::f64s>();
+    for v in 0..whole {
+        let mut sums = [[simd.splat_f64s(0.0); COLUMNS]; ROWS];
+        for at in (v..length).step_by(whole) {
+            for r in 0..ROWS {
+                for c in 0..COLUMNS {
+                    sums[r][c] = simd.mul_add_f64s(rows[r][at], columns[c][at], sums[r][c]);
+                }
             }
         }
-    }
-    for (out, sums) in out.iter_mut().zip(&sums) {
-        vectors_mut::<S>(std::slice::from_mut(out)).copy_from_slice(&sums[..whole]);
+        for (out, sums) in out.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+            vectors_mut::<S>(std::slice::from_mut(out))[v] = *sums;
+        }
     }
     out
 }

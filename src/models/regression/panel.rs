@@ -1,16 +1,19 @@
 //! Dense rows of numbers, and the two products that a regression is made of: their scatter, and their image under a factor.
 //!
 //! Rows lie one after another, each padded with zeros to whole lane groups, so that a row's numbers fill the vector and no sum has to
-//! be taken across it. The processor's widest vectors are found at run time; nothing is fused or reordered, so all of them give the
-//! same bits.
+//! be taken across it. The processor's widest vectors are found at run time; products are fused with their sums and nothing is
+//! reordered, so all of them give the same bits.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::factor::Factor;
 use crate::dist::lanes::{LANES, Lanes};
 
-/// Rows worked on together.
-const TILE: usize = 4;
+/// Rows are padded to a multiple of this.
+const TILE: usize = 8;
+
+/// Rows of the scatter worked on together.
+const BAND: usize = 4;
 
 /// Rows that stay in the nearest cache while their products are taken.
 const STRIP: usize = 64;
@@ -121,36 +124,43 @@ impl WithSimd for Scatter<'_> {
     type Output = Vec<f64>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Vec<f64> {
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f64> {
         let Panel { rows, width, groups, ref lanes } = *self.panel;
-        // Tiles of four rows of the square by a lane group, as far as the lower triangle reaches.
-        let tiles = width.div_ceil(TILE);
-        let mut square = vec![[[0.0; LANES]; TILE]; tiles * groups];
-        for strip in lanes[..rows * groups].chunks(STRIP * groups) {
-            for tile in 0..tiles {
-                let (first, within) = (tile * TILE / LANES, tile * TILE % LANES);
-                for group in 0..=first {
-                    let mut sums = square[tile * groups + group];
-                    for row in strip.chunks_exact(groups) {
-                        let (left, right) = (&row[first][within..within + TILE], &row[group]);
-                        for k in 0..TILE {
-                            for i in 0..LANES {
-                                sums[k][i] += left[k] * right[i];
-                            }
-                        }
-                    }
-                    square[tile * groups + group] = sums;
+        let padded = groups * LANES;
+        let wide = size_of::<S::f64s>() / size_of::<f64>();
+        // Bands of rows of the square, as far as the lower triangle reaches.
+        let mut square = vec![0.0; width.next_multiple_of(BAND) * padded];
+        for strip in lanes[..rows * groups].as_flattened().chunks(STRIP * padded) {
+            for (band, square) in square.chunks_exact_mut(BAND * padded).enumerate() {
+                let vectors = (band * BAND + BAND).div_ceil(wide);
+                for at in (0..vectors / 2 * 2).step_by(2) {
+                    multiply::<S, 2>(simd, strip, (padded, band, at), square);
+                }
+                if vectors % 2 == 1 {
+                    multiply::<S, 1>(simd, strip, (padded, band, vectors - 1), square);
                 }
             }
         }
-        let mut triangle = Vec::with_capacity(width * (width + 1) / 2);
-        for a in 0..width {
-            let row = |group: usize| &square[a / TILE * groups + group][a % TILE];
-            for group in 0..=a / LANES {
-                triangle.extend_from_slice(&row(group)[..LANES.min(a + 1 - group * LANES)]);
+        (0..width).flat_map(|a| &square[a * padded..][..=a]).copied().collect()
+    }
+}
+
+/// Adds to a band of the square, over rows of `strip`, the products of the band's columns with those of N vectors from vector `at` on.
+#[inline(always)]
+fn multiply<S: Simd, const N: usize>(simd: S, strip: &[f64], (padded, band, at): (usize, usize, usize), square: &mut [f64]) {
+    let mut sums: [[S::f64s; N]; BAND] =
+        std::array::from_fn(|k| std::array::from_fn(|n| S::as_simd_f64s(&square[k * padded..][..padded]).0[at + n]));
+    for row in strip.chunks_exact(padded) {
+        let (left, right) = (&row[band * BAND..][..BAND], &S::as_simd_f64s(row).0[at..at + N]);
+        for k in 0..BAND {
+            let factor = simd.splat_f64s(left[k]);
+            for n in 0..N {
+                sums[k][n] = simd.mul_add_f64s(factor, right[n], sums[k][n]);
             }
         }
-        triangle
+    }
+    for (row, sums) in square.chunks_exact_mut(padded).zip(&sums) {
+        S::as_mut_simd_f64s(row).0[at..at + N].copy_from_slice(sums);
     }
 }
 
@@ -164,37 +174,34 @@ impl WithSimd for Images<'_> {
     type Output = Vec<Image>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Vec<Image> {
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<Image> {
         let Self { panel: &Panel { rows, groups, ref lanes, .. }, factor, b } = self;
-        let columns = factor.columns();
-        let mut weights = vec![[0.0; LANES]; groups];
-        weights.as_flattened_mut()[..b.len()].copy_from_slice(b);
         let mut images = vec![Image::default(); rows];
         if groups == 0 {
             return images;
         }
+        let mut weights = vec![[0.0; LANES]; groups];
+        weights.as_flattened_mut()[..b.len()].copy_from_slice(b);
+        let (weights, columns) = (vectors::<S>(&weights), vectors::<S>(factor.columns()));
+        // Vectors of a lane group, and numbers of a vector.
+        let share = weights.len() / groups;
+        let wide = LANES / share;
         for (rows, images) in lanes.chunks_exact(TILE * groups).zip(images.chunks_mut(TILE)) {
-            let rows: [&[Lanes]; TILE] = std::array::from_fn(|k| &rows[k * groups..(k + 1) * groups]);
+            let rows: [&[f64]; TILE] = std::array::from_fn(|k| rows[k * groups..(k + 1) * groups].as_flattened());
             let (mut along, mut square) = ([[0.0; LANES]; TILE], [[0.0; LANES]; TILE]);
-            for (group, weights) in weights.iter().enumerate() {
-                let mut image = [[0.0; LANES]; TILE];
-                for inner in 0..=group {
-                    let left = rows.map(|row| row[inner]);
-                    let right = &columns[inner * LANES * groups..(inner + 1) * LANES * groups];
-                    for j in 0..LANES {
-                        let right = right[j * groups + group];
-                        for k in 0..TILE {
-                            for i in 0..LANES {
-                                image[k][i] += left[k][j] * right[i];
-                            }
-                        }
+            for (at, weights) in weights.iter().enumerate() {
+                let mut image = [simd.splat_f64s(0.0); TILE];
+                // L⁻¹ is lower triangular.
+                for (j, column) in columns.chunks_exact(groups * share).enumerate().take((at + 1) * wide) {
+                    for k in 0..TILE {
+                        image[k] = simd.mul_add_f64s(simd.splat_f64s(rows[k][j]), column[at], image[k]);
                     }
                 }
                 for k in 0..TILE {
-                    for i in 0..LANES {
-                        along[k][i] += image[k][i] * weights[i];
-                        square[k][i] += image[k][i] * image[k][i];
-                    }
+                    let along = &mut vectors_mut::<S>(&mut along[k..k + 1])[at % share];
+                    *along = simd.mul_add_f64s(image[k], *weights, *along);
+                    let square = &mut vectors_mut::<S>(&mut square[k..k + 1])[at % share];
+                    *square = simd.mul_add_f64s(image[k], image[k], *square);
                 }
             }
             for (k, image) in images.iter_mut().enumerate() {
@@ -203,6 +210,18 @@ impl WithSimd for Images<'_> {
         }
         images
     }
+}
+
+/// Lane groups as the processor's vectors.
+#[inline(always)]
+fn vectors<S: Simd>(lanes: &[Lanes]) -> &[S::f64s] {
+    S::as_simd_f64s(lanes.as_flattened()).0
+}
+
+/// Lane groups as the processor's vectors.
+#[inline(always)]
+fn vectors_mut<S: Simd>(lanes: &mut [Lanes]) -> &mut [S::f64s] {
+    S::as_mut_simd_f64s(lanes.as_flattened_mut()).0
 }
 
 /// The sum of the lanes, in a fixed order.

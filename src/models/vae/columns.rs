@@ -118,13 +118,22 @@ impl Column {
         if let Likelihood::Softmax { buckets } = self.likelihood { buckets } else { 1 }
     }
 
+    /// A number's centre and the inverse of its unit; `None` of what is no number, or has never varied.
+    pub fn measure(&self, units: &Units) -> Option<(f64, f64)> {
+        match self.likelihood {
+            Likelihood::Normal { design } if units.inverse[design] != 0.0 => Some((units.centre[design], units.inverse[design])),
+            _ => None,
+        }
+    }
+
     /// The value of a row.
     pub fn value(&self, units: &Units, texts: &[Texts], rows: RowsView<'_>, row: usize) -> Value {
         let cell = rows.row(row)[self.cell];
         match self.likelihood {
             _ if cell.is_nan() => Value::None,
-            Likelihood::Normal { design } if units.inverse[design] == 0.0 => Value::None,
-            Likelihood::Normal { design } => Value::Number((cell - units.centre[design]) * units.inverse[design]),
+            Likelihood::Normal { .. } => {
+                self.measure(units).map_or(Value::None, |(centre, inverse)| Value::Number((cell - centre) * inverse))
+            }
             Likelihood::Poisson => Value::Number(cell),
             Likelihood::Bernoulli => Value::Truth(cell != 0.0),
             Likelihood::Softmax { buckets } => rows.text(cell).map_or(Value::None, |text| {

@@ -1,9 +1,11 @@
 //! A block's evidence: one step of the decoder by the online Newton rule, one of the encoder by its optimiser, and sums.
 
+use std::ops::Range;
+
 use super::codes::Codes;
 use super::columns::{Column, Likelihood, Value};
 use super::evidence::VaeEvidence;
-use super::numbers::Numbers;
+use super::numbers::{self, Numbers};
 use super::posterior::VaePosterior;
 use super::{SEED, Vae};
 use crate::features::{Kind, RowsView};
@@ -76,12 +78,56 @@ pub struct Weights<'a, T> {
     pub variance: Option<&'a Parameters<T>>,
 }
 
+/// A block's rows as networks and likelihoods take them.
+pub struct Data<'a, T> {
+    rows: RowsView<'a>,
+    /// How much each is believed.
+    believed: &'a [f64],
+    /// The encoder's `[panel][input + 1][PANEL]`.
+    inputs: Vec<T>,
+    numbers: Numbers<T>,
+}
+
+/// Those of some of the rows, from the beginning of a panel on.
+pub struct Part<'a, T> {
+    rows: RowsView<'a>,
+    believed: &'a [f64],
+    inputs: &'a [T],
+    numbers: numbers::Part<'a, T>,
+}
+
+impl<'a, T: Real> Data<'a, T> {
+    pub(super) fn of(
+        vae: &Vae,
+        posterior: &VaePosterior,
+        rows: RowsView<'a>,
+        believed: &'a [f64],
+        workspace: &mut Workspace<T>,
+    ) -> Self {
+        let Workspace { encoder, buffer, .. } = workspace;
+        let inputs = encoder.open(rows.len());
+        vae.inputs.fill(&posterior.units, rows, 0..rows.len(), buffer, inputs);
+        Self { rows, believed, inputs: inputs.to_vec(), numbers: Numbers::of(vae, posterior, rows) }
+    }
+
+    pub(super) fn part(&self, rows: Range<usize>) -> Part<'_, T> {
+        let panel = self.inputs.len() / panels(self.rows.len()).max(1);
+        let first = rows.start / PANEL;
+        Part {
+            rows: self.rows.slice(rows.clone()),
+            believed: &self.believed[rows.clone()],
+            inputs: &self.inputs[first * panel..(first + panels(rows.len())) * panel],
+            numbers: self.numbers.part(rows),
+        }
+    }
+}
+
 /// What a look at a block has found beside gradients.
 #[derive(Default)]
 pub struct Seen {
     /// `Σ w (ln p(x | z, θ) − KL(q(z | x) ‖ p(z)))` at the draws, with w how much an event is believed: the bound, estimated without bias.
     pub bound: f64,
-    /// Squared distances of each number from what was expected, at last: how many and their sum, in standard units.
+    /// Squared distances of each number from what was expected: how many and their sum, in standard units.
     pub residuals: Vec<[f64; 2]>,
 }
 
@@ -93,14 +139,14 @@ fn weigh<T: Real>(array: &mut [T], outputs: usize, believed: &[f64], factor: imp
 }
 
 impl Vae {
-    /// The bound of a block whose events are `believed` and, in the workspace, its gradient in the encoder's weights and, `at_last`, in the decoder's means, with the
-    /// diagonal of the decoder's Gauss-Newton matrix. z and pre-activations are drawn, one draw an event (reparameterisation, local for
-    /// the weights).
+    /// Puts the gradient of the bound of some rows in the encoder's weights into the workspace. `at_last` it says the bound, too, and
+    /// puts there the gradient in the decoder's means with the diagonal of the decoder's Gauss-Newton matrix. z and pre-activations are
+    /// drawn, one draw an event (reparameterisation, local for the weights).
     pub(super) fn look<T: Real>(
         &self,
         posterior: &VaePosterior,
         weights: &Weights<'_, T>,
-        (rows, numbers, believed): (RowsView<'_>, &Numbers<T>, &[f64]),
+        Part { rows, believed, inputs, numbers }: Part<'_, T>,
         (noise, step): (&Noise, u64),
         at_last: bool,
         workspace: &mut Workspace<T>,
@@ -115,33 +161,35 @@ impl Vae {
             output_curvature,
             output_root,
             signs,
-            buffer,
             encoder_gradient,
             gradient,
             curvature,
             ..
         } = workspace;
-        self.inputs.fill(&posterior.units, rows, 0..events, buffer, encoder.open(events));
+        encoder.open(events).copy_from_slice(inputs);
         codes.set(latent, encoder.forward(weights.encoder, None));
         draws.resize(codes.mean.len(), 0.0);
         noise.fill_normal(step, PLACES, draws);
         let row = |array: &[f32], at: usize| -> [T; PANEL] { std::array::from_fn(|i| T::of(f64::from(array[at * PANEL + i]))) };
         codes.draw(decoder.open(events), |panel, d| row(draws, panel * latent + d));
-        let mut bound = -codes.divergence(believed);
         decoder.draw(noise, step, 0);
         decoder.forward(weights.mean, weights.variance);
         let decoded = decoder.output();
         // The likelihood's slopes, curvatures and roots.
-        for array in [&mut *signal, output_curvature, output_root] {
-            array.clear();
-            array.resize(decoded.len(), T::ZERO);
-        }
+        signal.clear();
+        signal.resize(decoded.len(), T::ZERO);
         signs.resize(decoded.len(), 0.0);
+        let mut bound = 0.0;
         if at_last {
+            bound -= codes.divergence(believed);
+            numbers.add_ln_likelihoods(decoded, outputs, |event, ln| bound += believed[event] * ln);
+            for array in [&mut *output_curvature, output_root] {
+                array.clear();
+                array.resize(decoded.len(), T::ZERO);
+            }
             noise.fill_signs(step, SIGNS, signs);
             numbers.curvatures(outputs, signs, output_curvature, output_root);
         }
-        numbers.add_ln_likelihoods(decoded, outputs, |event, ln| bound += believed[event] * ln);
         numbers.slopes(decoded, outputs, FARTHEST, signal);
         let others: Vec<(usize, &Column)> = self.others().enumerate().collect();
         for event in 0..events {
@@ -152,20 +200,25 @@ impl Vae {
                 }
                 let f = |k: usize| decoded[place(outputs, column.first + k, event)].wide();
                 let parameter = posterior.parameter(column);
-                bound += believed[event] * column.ln_likelihood(value, parameter, f);
+                if at_last {
+                    bound += believed[event] * column.ln_likelihood(value, parameter, f);
+                }
                 let chance = noise.uniform(step, CHANCES, (event * self.columns.len() + index) as u32);
                 let sign = f64::from(signs[place(outputs, column.first, event)]);
                 column.slopes(value, parameter, f, chance, |k, [slope, curvature, of_it]| {
                     let at = place(outputs, column.first + k, event);
-                    (signal[at], output_curvature[at], output_root[at]) = (T::of(slope), T::of(curvature), T::of(sign * of_it));
+                    signal[at] = T::of(slope);
+                    if at_last {
+                        (output_curvature[at], output_root[at]) = (T::of(curvature), T::of(sign * of_it));
+                    }
                 });
             }
         }
         let residuals = if at_last { numbers.residuals(outputs, signal, believed) } else { Vec::new() };
         weigh(signal, outputs, believed, |weight| weight);
-        weigh(output_root, outputs, believed, f64::sqrt);
         // Curvature first: gradients leave the signals that go on to the encoder.
         if at_last {
+            weigh(output_root, outputs, believed, f64::sqrt);
             decoder.output_signal().copy_from_slice(output_root);
             decoder.backward(weights.mean, None, Path::Means);
             curvature.clear();
@@ -212,25 +265,30 @@ impl Vae {
         let mut loan = self.workspace();
         let workspace = &mut *loan;
         let noise = Noise::new(SEED ^ (partition.0 as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        // The encoder descends from where all partitions' is; its partition's weight is that of its events.
-        let (mut encoding, mut encoder) = (posterior.encoding.clone(), posterior.encoder.clone());
-        let (mut optimiser, mut clipped) = (site.optimiser.clone(), false);
-        let mut seen = Seen::default();
-        let sweeps = self.config.inner_steps - 1;
-        let parts = (0..sweeps).flat_map(|_| (0..rows.len()).step_by(PART)).map(|at| (at, PART.min(rows.len() - at)));
-        for (index, (at, len)) in parts.chain([(0, rows.len())]).enumerate() {
-            let part = rows.slice(at..at + len);
-            let numbers = Numbers::of(self, posterior, part);
-            let at_last = len == rows.len() && index + 1 == sweeps * rows.len().div_ceil(PART) + 1;
+        // The encoder descends from where all partitions' is; its partition's weight is that of its events. Single precision, as gradients
+        // are.
+        let (mut encoder, mut encoding) = (posterior.encoder.clone(), posterior.encoder.flat::<f32>());
+        let (mut optimiser, mut clipped) = (site.optimiser.converted::<f32>(), false);
+        let data = Data::of(self, posterior, rows, &believed, workspace);
+        let parts = (1..self.config.inner_steps).flat_map(|_| (0..rows.len()).step_by(PART));
+        let parts = parts.map(|at| at..(at + PART).min(rows.len()));
+        let mut step_on = |part: Range<usize>, index: usize, at_last: bool, workspace: &mut Workspace<f32>| {
             let weights = Weights { encoder: &encoder, mean: &posterior.mean, variance: Some(&posterior.variance) };
-            let part = (part, &numbers, &believed[at..at + len]);
-            seen = self.look(posterior, &weights, part, (&noise, (step << 32) + index as u64), at_last, workspace);
-            if !seen.bound.is_finite() {
-                return Err(NotFinite { quantity: "the bound of the block".into() });
-            }
-            let descent: Vec<f64> = workspace.encoder_gradient.flat().into_iter().map(|g| -g / len as f64).collect();
+            let events = -(part.len() as f32);
+            let seen = self.look(posterior, &weights, data.part(part), (&noise, (step << 32) + index as u64), at_last, workspace);
+            let descent: Vec<f32> = workspace.encoder_gradient.flat::<f32>().into_iter().map(|g| g / events).collect();
             clipped |= self.config.encoder.step(&mut optimiser, &mut encoding, &descent)?.clipped;
             encoder.set(&encoding);
+            Ok(seen)
+        };
+        let mut index = 0;
+        for part in parts {
+            step_on(part, index, false, workspace)?;
+            index += 1;
+        }
+        let seen = step_on(0..rows.len(), index, true, workspace)?;
+        if !seen.bound.is_finite() {
+            return Err(NotFinite { quantity: "the bound of the block".into() });
         }
         let Workspace { decoder, output_curvature, gradient, curvature, scratch, .. } = workspace;
         let product = |vector: &Parameters<f32>, image: &mut Parameters<f32>| {
@@ -259,8 +317,8 @@ impl Vae {
         let mut sums = self.sums(rows, &believed, &mut workspace.buffer, &evidence);
         sums.scale(pace.weight);
         evidence.add(&sums);
-        evidence.encoder = encoding.iter().map(|weight| weight * evidence.events).collect();
-        evidence.optimiser = optimiser;
+        evidence.encoder = encoding.iter().map(|weight| f64::from(*weight) * evidence.events).collect();
+        evidence.optimiser = optimiser.converted();
         let progress = Progress {
             expected_log_likelihood: Some(seen.bound),
             step_norm: Some(moved.norm),

@@ -1,9 +1,11 @@
 //! A block's number columns, which are normal given the decoder's outputs: what most streams are made of, so they go by panels.
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 
 use super::Vae;
-use super::columns::{Likelihood, Value};
+use super::columns::Likelihood;
 use super::posterior::{Succession, VaePosterior};
 use crate::dist::lanes::{LANES, ln};
 use crate::dist::special::LN_TAU;
@@ -16,6 +18,7 @@ pub const LIMIT: f64 = 1e15;
 /// Number columns of a block.
 #[derive(Debug, Default)]
 pub struct Numbers<T> {
+    /// Rows of the block.
     events: usize,
     /// Each number's output.
     outputs: Vec<usize>,
@@ -46,11 +49,13 @@ impl<T: Real> Numbers<T> {
             least: vec![T::of(f64::NEG_INFINITY); values.len()],
             values,
         };
-        for event in 0..rows.len() {
-            for (rank, column) in columns.iter().enumerate() {
-                if let Value::Number(x) = column.value(&posterior.units, &posterior.texts, rows, event) {
-                    numbers.values[place(count, rank, event)] = T::of(x.clamp(-LIMIT, LIMIT));
-                    numbers.there[place(count, rank, event)] = T::ONE;
+        for (rank, column) in columns.iter().enumerate() {
+            let Some((centre, inverse)) = column.measure(&posterior.units) else { continue };
+            for event in 0..rows.len() {
+                let x = (rows.row(event)[column.cell] - centre) * inverse;
+                if !x.is_nan() {
+                    let at = place(count, rank, event);
+                    (numbers.values[at], numbers.there[at]) = (T::of(x.clamp(-LIMIT, LIMIT)), T::ONE);
                 }
             }
         }
@@ -76,9 +81,35 @@ impl<T: Real> Numbers<T> {
         self
     }
 
+    /// Those of all rows.
+    pub fn all(&self) -> Part<'_, T> {
+        self.part(0..self.events)
+    }
+
+    /// Those of the rows `rows`, which begin with a panel.
+    pub fn part(&self, rows: Range<usize>) -> Part<'_, T> {
+        let (cells, row) = (PANEL * self.outputs.len(), rows.start / PANEL);
+        let within = row * cells..(row + panels(rows.len())) * cells;
+        let [values, there, least] = [&self.values, &self.there, &self.least].map(|array| &array[within.clone()]);
+        Part { events: rows.len(), numbers: self, values, there, least }
+    }
+}
+
+/// Numbers of some panels of a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a, T> {
+    events: usize,
+    numbers: &'a Numbers<T>,
+    /// As of [`Numbers`].
+    values: &'a [T],
+    there: &'a [T],
+    least: &'a [T],
+}
+
+impl<T: Real> Part<'_, T> {
     /// Hands `Σ ln p(x | f)` over the numbers of each event to `add`, for outputs f `[panel][width][PANEL]`.
     pub fn add_ln_likelihoods(&self, outputs: &[T], width: usize, mut add: impl FnMut(usize, f64)) {
-        for (panel, sums) in Arch::new().dispatch(LnLikelihoods { numbers: self, outputs, width }).iter().enumerate() {
+        for (panel, sums) in Arch::new().dispatch(LnLikelihoods { part: self, outputs, width }).iter().enumerate() {
             (0..PANEL.min(self.events - panel * PANEL)).for_each(|i| add(panel * PANEL + i, sums[i].wide()));
         }
     }
@@ -86,18 +117,19 @@ impl<T: Real> Numbers<T> {
     /// Writes `∂ ln p / ∂f` at outputs f, both `[panel][width][PANEL]`, where values pull like those `farthest` standard
     /// deviations away at most.
     pub fn slopes(&self, outputs: &[T], width: usize, farthest: f64, slopes: &mut [T]) {
-        Arch::new().dispatch(WriteSlopes { numbers: self, outputs, width, farthest: T::of(farthest), slopes });
+        Arch::new().dispatch(WriteSlopes { part: self, outputs, width, farthest: T::of(farthest), slopes });
     }
 
     /// Writes `−∂² ln p / ∂f²`, and a root of it with the sign of `signs`; all `[panel][width][PANEL]`.
     pub fn curvatures(&self, width: usize, signs: &[f32], curvatures: &mut [T], roots: &mut [T]) {
+        let Numbers { outputs, precision, .. } = self.numbers;
         Arch::new().dispatch(
             #[inline(always)]
             || {
                 for panel in 0..panels(self.events) {
-                    for (number, column) in self.outputs.iter().enumerate() {
-                        let (there, at) = (row(&self.there, panel * self.outputs.len() + number), panel * width + column);
-                        let (precision, root) = (self.precision[number], self.precision[number].sqrt());
+                    for (number, column) in outputs.iter().enumerate() {
+                        let (there, at) = (row(self.there, panel * outputs.len() + number), panel * width + column);
+                        let (precision, root) = (precision[number], precision[number].sqrt());
                         let (curvatures, roots) = (row_mut(curvatures, at), row_mut(roots, at));
                         for (i, sign) in row(signs, at).iter().enumerate() {
                             curvatures[i] = precision * there[i];
@@ -111,15 +143,16 @@ impl<T: Real> Numbers<T> {
 
     /// How often each number was there, and the sum of its `(x − f)²`, from its slopes; an event counts as `believed` says.
     pub fn residuals(&self, width: usize, slopes: &[T], believed: &[f64]) -> Vec<[f64; 2]> {
+        let Numbers { outputs, precision, .. } = self.numbers;
         let one = |(number, column): (usize, &usize)| {
             let panels = 0..panels(self.events);
-            let there = panels.clone().flat_map(|panel| row(&self.there, panel * self.outputs.len() + number));
+            let there = panels.clone().flat_map(|panel| row(self.there, panel * outputs.len() + number));
             let slopes = panels.flat_map(|panel| row(slopes, panel * width + column));
             let count = there.zip(believed).map(|(there, weight)| weight * there.wide()).sum();
             let square: f64 = slopes.zip(believed).map(|(slope, weight)| weight * slope.wide() * slope.wide()).sum();
-            [count, square / self.precision[number].wide().powi(2)]
+            [count, square / precision[number].wide().powi(2)]
         };
-        self.outputs.iter().enumerate().map(one).collect()
+        outputs.iter().enumerate().map(one).collect()
     }
 }
 
@@ -136,7 +169,7 @@ fn row_mut<T>(array: &mut [T], index: usize) -> &mut [T; PANEL] {
 }
 
 struct LnLikelihoods<'a, T> {
-    numbers: &'a Numbers<T>,
+    part: &'a Part<'a, T>,
     outputs: &'a [T],
     width: usize,
 }
@@ -146,8 +179,8 @@ impl<T: Real> WithSimd for LnLikelihoods<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Vec<[T; PANEL]> {
-        let Self { numbers: Numbers { events, outputs: columns, precision, constant, values, there, least }, outputs, width } =
-            self;
+        let Self { part: Part { events, numbers, values, there, least }, outputs, width } = self;
+        let Numbers { outputs: columns, precision, constant, .. } = numbers;
         let (count, half) = (columns.len(), T::of(0.5));
         let mut sums = vec![[T::ZERO; PANEL]; panels(*events)];
         for (panel, sums) in sums.iter_mut().enumerate() {
@@ -168,7 +201,7 @@ impl<T: Real> WithSimd for LnLikelihoods<'_, T> {
 }
 
 struct WriteSlopes<'a, T> {
-    numbers: &'a Numbers<T>,
+    part: &'a Part<'a, T>,
     outputs: &'a [T],
     width: usize,
     farthest: T,
@@ -180,13 +213,8 @@ impl<T: Real> WithSimd for WriteSlopes<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self {
-            numbers: Numbers { events, outputs: columns, precision, constant, values, there, least },
-            outputs,
-            width,
-            farthest,
-            slopes,
-        } = self;
+        let Self { part: Part { events, numbers, values, there, least }, outputs, width, farthest, slopes } = self;
+        let Numbers { outputs: columns, precision, constant, .. } = numbers;
         for panel in 0..panels(*events) {
             for (number, column) in columns.iter().enumerate() {
                 let at = panel * columns.len() + number;

@@ -31,8 +31,6 @@ pub struct VaePosterior {
     pub(super) texts: Vec<Texts>,
     /// Of the decoder's weights.
     pub(super) normal: Normal,
-    /// The encoder's weights.
-    pub(super) encoding: Vec<f64>,
     /// The same for arithmetic in single precision.
     pub(super) mean: Parameters<f32>,
     pub(super) variance: Parameters<f32>,
@@ -104,19 +102,7 @@ impl VaePosterior {
         if !(mean.is_finite() && variance.is_finite() && encoder.is_finite()) {
             return Err(NotFinite { quantity: "a weight's posterior in single precision".into() });
         }
-        Ok(Self {
-            units,
-            noise,
-            successions,
-            ln_rates,
-            texts,
-            normal,
-            encoding,
-            mean,
-            variance,
-            encoder,
-            sampled: OnceLock::new(),
-        })
+        Ok(Self { units, noise, successions, ln_rates, texts, normal, mean, variance, encoder, sampled: OnceLock::new() })
     }
 
     /// `ln p(value | f)` as an event is judged by it. A number is like none of the n before with probability `1/(n + 2)`, by

@@ -80,7 +80,7 @@ impl Vae {
         let width = self.decoder.outputs();
         slopes.clear();
         slopes.resize(outputs.len(), 0.0);
-        numbers.slopes(outputs, width, LIMIT, slopes);
+        numbers.all().slopes(outputs, width, LIMIT, slopes);
         let rest: Vec<_> = self.others().collect();
         for (event, values) in others.chunks_exact(rest.len().max(1)).enumerate() {
             for (column, value) in rest.iter().zip(values) {
@@ -105,7 +105,7 @@ impl Vae {
         outputs: &[f32],
         mut add: impl FnMut(usize, f64),
     ) {
-        numbers.add_ln_likelihoods(outputs, self.decoder.outputs(), &mut add);
+        numbers.all().add_ln_likelihoods(outputs, self.decoder.outputs(), &mut add);
         let rest: Vec<_> = self.others().collect();
         for (event, values) in others.chunks_exact(rest.len().max(1)).enumerate() {
             let each = rest.iter().zip(values).map(|(column, value)| {

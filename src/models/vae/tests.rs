@@ -6,7 +6,7 @@ use crate::inference::newton::Stepping;
 use crate::inference::rule::Pace;
 use crate::models::Evidence;
 use crate::models::vae::columns::{Column, Value};
-use crate::models::vae::learn::{Weights, Workspace};
+use crate::models::vae::learn::{Data, Weights, Workspace};
 use crate::record::{Offset, Partition};
 
 /// A schema of these kinds.
@@ -73,15 +73,15 @@ fn gradients_are_what_differences_say() {
     };
     let variance = weights(&posterior.normal.variance, &vae.decoder);
     let mut workspace = Workspace::<f64>::new(&vae.encoder, &vae.decoder);
-    let numbers = super::numbers::Numbers::of(&vae, &posterior, rows);
     let believed: Vec<f64> = (0..rows.len()).map(|event| 1.0 / (1 + event % 4) as f64).collect();
+    let data = Data::of(&vae, &posterior, rows, &believed, &mut workspace);
     let mut look = |encoder: &[f64], mean: &[f64]| {
         let (encoder, mean) = (weights(encoder, &vae.encoder), weights(mean, &vae.decoder));
         let at = Weights { encoder: &encoder, mean: &mean, variance: Some(&variance) };
-        let bound = vae.look(&posterior, &at, (rows, &numbers, &believed), noise, true, &mut workspace).bound;
+        let bound = vae.look(&posterior, &at, data.part(0..rows.len()), noise, true, &mut workspace).bound;
         (bound, workspace.encoder_gradient.flat(), workspace.gradient.flat())
     };
-    let (encoder, mean) = (posterior.encoding.clone(), posterior.normal.mean.clone());
+    let (encoder, mean) = (posterior.encoder.flat(), posterior.normal.mean.clone());
     let (_, of_encoder, of_decoder) = look(&encoder, &mean);
     const STEP: f64 = 1e-5;
     for i in 0..encoder.len() {
@@ -295,8 +295,8 @@ fn a_stray_number_costs_what_the_rule_of_succession_says() {
     let numbers = super::numbers::Numbers::<f64>::of(&vae, &posterior, rows.view()).judged(&posterior);
     let outputs: Vec<f64> = (0..2 * 64).map(|at| 0.01 * f64::from(at)).collect();
     let (mut found, mut slopes) = (vec![0.0; 40], vec![0.0; 2 * 64]);
-    numbers.add_ln_likelihoods(&outputs, 2, |event, ln| found[event] += ln);
-    numbers.slopes(&outputs, 2, 1e15, &mut slopes);
+    numbers.all().add_ln_likelihoods(&outputs, 2, |event, ln| found[event] += ln);
+    numbers.all().slopes(&outputs, 2, 1e15, &mut slopes);
     let mut strays = 0;
     for (event, found) in found.into_iter().enumerate() {
         let of = |column: &Column, stray: bool| {
