@@ -19,7 +19,7 @@ SEED = 1
 TAUGHT = 1024  # rows that peers are initialised on, and that give them units, before the clock runs
 COUNTED = 10_240  # costs and quality are those of the rows from here on; a whole number of batches
 REPEATS = 3
-PASSES = 5  # of Surprisal in one process, so that starting it and reading the file weigh little
+PASSES = 5  # of Surprisal in one process
 
 
 def timed(begin, rows, batch):
@@ -38,7 +38,8 @@ def timed(begin, rows, batch):
 
 def surprisal(program, rows, batch, kinds, model):
     """The same of Surprisal, by the program `peers` (benches/peers/model.rs), whose `[model]` table is `model`. A pass over all rows
-    less one over the first is what the rest cost; starting the process and reading the file count among the first."""
+    less one over the first is what the rest cost. What no pass costs, starting the process and reading the file, is taken off: peers
+    have the rows at hand."""
     columns = "".join(f'[[columns]]\nname = "x{d}"\nkind = "{kind}"\n' for d, kind in enumerate(kinds))
     with tempfile.TemporaryDirectory() as folder:
         config, first, file, scores = (Path(folder, name) for name in ("config.toml", "first", "rows", "scores"))
@@ -47,8 +48,10 @@ def surprisal(program, rows, batch, kinds, model):
         rows.astype("<f8").tofile(file)
 
         def seconds(file):
-            command = [program, config, file, batch, PASSES]
-            return statistics.median(child_seconds(command) for _ in range(REPEATS)) / PASSES
+            def of(passes):
+                return statistics.median(child_seconds([program, config, file, batch, passes]) for _ in range(REPEATS))
+
+            return (of(PASSES) - of(0)) / PASSES
 
         early, whole = seconds(first), seconds(file)
         return early / COUNTED, (whole - early) / (len(rows) - COUNTED), log_densities(program, config, file, batch)

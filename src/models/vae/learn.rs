@@ -271,22 +271,16 @@ impl Vae {
         let (mut optimiser, mut clipped) = (site.optimiser.converted::<f32>(), false);
         let data = Data::of(self, posterior, rows, &believed, workspace);
         let parts = (1..self.config.inner_steps).flat_map(|_| (0..rows.len()).step_by(PART));
-        let parts = parts.map(|at| at..(at + PART).min(rows.len()));
-        let mut step_on = |part: Range<usize>, index: usize, at_last: bool, workspace: &mut Workspace<f32>| {
+        let parts = parts.map(|at| (at..(at + PART).min(rows.len()), false)).chain([(0..rows.len(), true)]);
+        let mut seen = Seen::default();
+        for (index, (part, at_last)) in parts.enumerate() {
             let weights = Weights { encoder: &encoder, mean: &posterior.mean, variance: Some(&posterior.variance) };
-            let events = -(part.len() as f32);
-            let seen = self.look(posterior, &weights, data.part(part), (&noise, (step << 32) + index as u64), at_last, workspace);
-            let descent: Vec<f32> = workspace.encoder_gradient.flat::<f32>().into_iter().map(|g| g / events).collect();
+            let events = part.len() as f32;
+            seen = self.look(posterior, &weights, data.part(part), (&noise, (step << 32) + index as u64), at_last, workspace);
+            let descent: Vec<f32> = workspace.encoder_gradient.flat::<f32>().into_iter().map(|g| -g / events).collect();
             clipped |= self.config.encoder.step(&mut optimiser, &mut encoding, &descent)?.clipped;
             encoder.set(&encoding);
-            Ok(seen)
-        };
-        let mut index = 0;
-        for part in parts {
-            step_on(part, index, false, workspace)?;
-            index += 1;
         }
-        let seen = step_on(0..rows.len(), index, true, workspace)?;
         if !seen.bound.is_finite() {
             return Err(NotFinite { quantity: "the bound of the block".into() });
         }
