@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("cargo:rerun-if-changed=src/device");
         println!("cargo:rerun-if-env-changed=NVCC");
         compile_kernels("src/device/diagonal.cu")?;
+        compile_kernels("src/device/regression.cu")?;
     }
     Ok(())
 }

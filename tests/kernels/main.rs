@@ -1,6 +1,8 @@
 //! The kernels for CUDA against their reference. A C++ compiler takes the place of nvcc and a loop that of the GPU, so that the
 //! arithmetic, the indices and the phases between barriers are checked on every machine.
 
+mod regression;
+
 use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
