@@ -1,5 +1,7 @@
 //! From the configuration to the model that it describes.
 
+use candle_core::Device;
+
 use super::AppError;
 use crate::config::{self, HalfLife, ModelConfig, ModelKind, OptimiserKind};
 use crate::features::{Schema, Task};
@@ -19,10 +21,10 @@ pub fn model(schema: &Schema, config: &ModelConfig) -> Result<AnyModel, AppError
     match config.kind {
         ModelKind::Mixture => remembering(mixture(schema, config)?, schema, config),
         ModelKind::Forecast => forecast(schema, config).map(AnyModel::new),
-        ModelKind::LinearRegression => regression(schema, config, LinearRegression::new),
-        ModelKind::LogisticRegression => regression(schema, config, LogisticRegression::new),
-        ModelKind::PoissonRegression => regression(schema, config, PoissonRegression::new),
-        ModelKind::SoftmaxRegression => regression(schema, config, SoftmaxRegression::new),
+        ModelKind::LinearRegression => regression(schema, config, LinearRegression::new, LinearRegression::on),
+        ModelKind::LogisticRegression => regression(schema, config, LogisticRegression::new, LogisticRegression::on),
+        ModelKind::PoissonRegression => regression(schema, config, PoissonRegression::new, PoissonRegression::on),
+        ModelKind::SoftmaxRegression => regression(schema, config, SoftmaxRegression::new, SoftmaxRegression::on),
         ModelKind::Vae => vae(schema, config).map(AnyModel::new),
         ModelKind::NeuralNetwork => network(schema, config).map(AnyModel::new),
     }
@@ -88,15 +90,21 @@ fn vae(schema: &Schema, config: &ModelConfig) -> Result<Vae, AppError> {
     Vae::new(schema, vae::VaeConfig { latent, hidden, samples, inner_steps, encoder, ..defaults }).map_err(AppError::model)
 }
 
-/// A regression, made by `make`.
+/// A regression, made by `make` and put on a device by `on`.
 fn regression<M: Model>(
     schema: &Schema,
     config: &ModelConfig,
     make: impl Fn(&Schema, &Task, RegressionConfig) -> Result<M, RegressionError>,
+    on: impl Fn(M, Device) -> M,
 ) -> Result<AnyModel, AppError> {
     let config::RegressionConfig { prior_scale, inner_steps } = config.regression;
     let settings = RegressionConfig { prior_scale, inner_steps, ..RegressionConfig::default() };
-    remembering(make(schema, &task(schema, config)?, settings).map_err(AppError::model)?, schema, config)
+    let regression = make(schema, &task(schema, config)?, settings).map_err(AppError::model)?;
+    let regression = match config.device.open()? {
+        Some(device) => on(regression, device),
+        None => regression,
+    };
+    remembering(regression, schema, config)
 }
 
 /// `model`, its half-life inferred if that was asked for.

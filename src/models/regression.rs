@@ -31,6 +31,7 @@ mod predictor;
 mod pseudo;
 mod single;
 mod target;
+mod tensors;
 mod units;
 mod words;
 

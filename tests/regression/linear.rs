@@ -9,6 +9,7 @@ use surprisal::models::{Evidence, Model, Prediction, Standard};
 
 use crate::data::{assert_close, block, blocks, learn, linear, prequential, rows, schema, score, standards, sum};
 use crate::dense::{Design, Posterior};
+use crate::device::devices;
 use crate::noise::{normal, uniform};
 
 const INPUT: Standard = Standard { location: 38.0, scale: 5.0 };
@@ -27,8 +28,9 @@ fn expected(fixed: bool, rows: &Rows, weights: &[f64]) -> Posterior {
 #[test]
 fn it_is_the_closed_form_in_any_batching_and_split() {
     const DIM: usize = 5;
-    for (fixed, missing) in [(true, 0.0), (false, 0.0), (true, 0.2), (false, 0.2)] {
-        let model = model(DIM, fixed);
+    let own = [(true, 0.0), (false, 0.0), (true, 0.2), (false, 0.2)].map(|(fixed, missing)| (model(DIM, fixed), fixed, missing));
+    let there = devices().into_iter().map(|device| (model(DIM, false).on(device), false, 0.2));
+    for (model, fixed, missing) in own.into_iter().chain(there) {
         let (all, unseen) = (rows(700, DIM, missing, 1), rows(40, DIM, missing, 2));
         let oracle = expected(fixed, &all, &[1.0; 700]);
         let view = all.view();

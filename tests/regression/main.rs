@@ -7,6 +7,7 @@ mod noise;
 mod calibration;
 mod data;
 mod dense;
+mod device;
 mod glm;
 mod golden;
 mod inferred;

@@ -5,13 +5,12 @@ use pulp::{Arch, Simd, WithSimd};
 use super::Layout;
 use super::joint::{Gap, Joint};
 use super::panel::Panel;
+use super::tensors::Placed;
 use super::units::{Axis, Source, Still};
+use crate::device::regression::FARTHEST;
 use crate::dist::lanes::{LANES, Lanes};
 use crate::features::RowsView;
 use crate::models::Standard;
-
-/// Numbers in standard units are held within ± this, so that their fourth powers stay finite.
-pub const FARTHEST: f64 = 1e60;
 
 /// Rows that have a target, as dense numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -83,29 +82,37 @@ impl Lens {
         self.lanes.as_flattened().as_flattened().iter().all(|x| x.is_finite())
     }
 
-    /// Rows through the lens, and how many things in each have never been as they are there.
-    pub fn look(&self, table: &Table) -> (Panel, Vec<f64>) {
+    /// Each source with its centre, 1/scale, and what stands for a missing value.
+    pub fn axes(&self) -> impl Iterator<Item = (Source, [f64; 3])> {
+        let numbers = |at: usize| self.lanes[at / LANES].map(|lanes| lanes[at % LANES]);
+        self.sources.iter().enumerate().map(move |(at, source)| (*source, numbers(at)))
+    }
+
+    /// Rows through the lens.
+    pub fn look(&self, table: &Table) -> Panel {
         let mut panel = Panel::zeros(table.len(), self.sources.len());
-        let mut news = Vec::with_capacity(table.len());
         for (at, inputs) in table.rows().enumerate() {
             let (straight, others) = panel.row_mut(at).split_at_mut(self.straight);
             straight.copy_from_slice(&inputs[..self.straight]);
             for (out, source) in others.iter_mut().zip(&self.sources[self.straight..]) {
                 *out = read(*source, inputs);
             }
-            news.push(self.news(inputs));
         }
         Arch::new().dispatch(Focus { lens: self, panel: &mut panel });
-        (panel, news)
+        panel
     }
 
-    fn news(&self, inputs: &[f64]) -> f64 {
-        let differs = |still: &&Still| Standard::differs(read(still.source, inputs), still.value);
-        let mut count = self.still.iter().filter(differs).count();
-        if any_missing(inputs) {
-            count += self.whole.iter().filter(differs).count();
-        }
-        count as f64
+    /// How many things in each row have never been as they are there.
+    pub fn news(&self, table: &Table) -> Vec<f64> {
+        let of = |inputs: &[f64]| {
+            let differs = |still: &&Still| Standard::differs(read(still.source, inputs), still.value);
+            let mut count = self.still.iter().filter(differs).count();
+            if any_missing(inputs) {
+                count += self.whole.iter().filter(differs).count();
+            }
+            count as f64
+        };
+        table.rows().map(of).collect()
     }
 }
 
@@ -147,17 +154,27 @@ impl WithSimd for Focus<'_> {
     }
 }
 
+/// Targets of rows, and what each weighs.
+pub struct Observed {
+    /// `[rows]`.
+    pub weights: Vec<f64>,
+    /// `[rows]`.
+    pub targets: Vec<f64>,
+}
+
 /// Rows in raw units `[rows, inputs + target + gaps]`, with anchors where values are missing.
-pub struct Raw {
+pub struct Raw<'a> {
+    placed: &'a Placed<'a>,
     inputs: usize,
     panel: Panel,
     /// Those of the site, and of what is missing here for the first time.
     gaps: Vec<Gap>,
 }
 
-impl Raw {
+impl<'a> Raw<'a> {
     /// Rows to be added to `site`.
-    pub fn new(site: &Joint, table: &Table) -> Self {
+    pub fn new(site: &Joint, placed: &'a Placed<'a>) -> Self {
+        let table = placed.table;
         let inputs = site.target();
         let cells = &table.cells;
         let mut missing = vec![false; inputs];
@@ -194,27 +211,41 @@ impl Raw {
                 }
             }
         }
-        Self { inputs, panel, gaps }
+        Self { placed, inputs, panel, gaps }
     }
 
     /// Their statistics, with a weight each unless all weigh 1.
     pub fn statistics(self, weights: Option<&[f64]>) -> Joint {
-        let Self { inputs, mut panel, gaps } = self;
-        if panel.rows() == 0 {
-            return Joint::nothing(inputs);
-        }
-        let (mean, count) = panel.centre(weights);
-        Joint::new(inputs, count, mean, panel.scatter(), gaps)
+        let targets = self.placed.table.targets.clone();
+        let observed = Observed { weights: weights.map_or_else(|| vec![1.0; targets.len()], <[f64]>::to_vec), targets };
+        let there = self.on_device(&[observed]).and_then(|mut joints| joints.pop());
+        there.unwrap_or_else(|| joint(self.inputs, self.panel, weights, self.gaps))
     }
 
-    /// The statistics of rows that weigh `weights` and have other targets.
-    pub fn weighted(&self, weights: &[f64], targets: impl Iterator<Item = f64>) -> Joint {
-        if self.panel.rows() == 0 {
-            return Joint::nothing(self.inputs);
-        }
-        let mut panel = self.panel.clone();
-        targets.enumerate().for_each(|(row, target)| panel.row_mut(row)[self.inputs] = target);
-        let (mean, count) = panel.centre(Some(weights));
-        Joint::new(self.inputs, count, mean, panel.scatter(), self.gaps.clone())
+    /// Their statistics with other targets and weights, for each of `observed`.
+    pub fn weighted(&self, observed: &[Observed]) -> Vec<Joint> {
+        let one = |Observed { weights, targets }: &Observed| {
+            let mut panel = self.panel.clone();
+            targets.iter().enumerate().for_each(|(row, target)| panel.row_mut(row)[self.inputs] = *target);
+            joint(self.inputs, panel, Some(weights), self.gaps.clone())
+        };
+        self.on_device(observed).unwrap_or_else(|| observed.iter().map(one).collect())
     }
+
+    /// The same by the device, if it does them.
+    fn on_device(&self, observed: &[Observed]) -> Option<Vec<Joint>> {
+        let moments = self.placed.moments(self.inputs, &self.gaps, observed)?;
+        let counts = observed.iter().map(|of| of.weights.iter().sum());
+        let joint = |(count, (mean, scatter))| Joint::new(self.inputs, count, mean, scatter, self.gaps.clone());
+        Some(counts.zip(moments).map(joint).collect())
+    }
+}
+
+/// The statistics of rows of so many inputs, their target, and gaps.
+fn joint(inputs: usize, mut panel: Panel, weights: Option<&[f64]>, gaps: Vec<Gap>) -> Joint {
+    if panel.rows() == 0 {
+        return Joint::nothing(inputs);
+    }
+    let (mean, count) = panel.centre(weights);
+    Joint::new(inputs, count, mean, panel.scatter(), gaps)
 }

@@ -41,6 +41,11 @@ impl Factor {
         &self.columns
     }
 
+    /// The rows of L⁻¹, each as far as its diagonal.
+    pub fn rows(&self) -> impl Iterator<Item = &[f64]> {
+        (0..self.whitening.dim()).map(|row| self.whitening.row(row))
+    }
+
     /// ln|Λ|.
     pub fn ln_determinant(&self) -> f64 {
         self.factor.ln_square_determinant()

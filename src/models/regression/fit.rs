@@ -6,10 +6,11 @@
 //! `Σ E_q ln p(y | η) − KL(q ‖ q before)` (Khan & Rue 2023, section 1.3; Challis & Barber 2013; Chang et al. 2022). Steps that lower
 //! the bound are shortened.
 
-use super::batch::{Raw, Table};
+use super::batch::{Observed, Raw};
 use super::joint::Joint;
 use super::predictor::{Predicted, Prior};
 use super::target::{Coefficients, Expected, Site, Target};
+use super::tensors::Placed;
 use super::units::Units;
 use crate::models::{NotFinite, Progress, Standard};
 
@@ -44,8 +45,8 @@ pub struct Before<'a, C> {
 
 /// Rows to be taken in.
 pub struct Rows<'a> {
-    pub table: &'a Table,
-    pub raw: &'a Raw,
+    pub placed: &'a Placed<'a>,
+    pub raw: &'a Raw<'a>,
     /// How many times each counts.
     pub times: &'a [f64],
 }
@@ -70,8 +71,8 @@ impl<C: Coefficients> Before<'_, C> {
         start: Option<Vec<Site>>,
         steps: usize,
     ) -> Result<(Vec<Site>, Progress), NotFinite> {
-        let predicted = self.coefficients.predict(rows.table);
-        let (values, natural) = target.expected(&rows.table.targets, &predicted);
+        let predicted = self.coefficients.predict(rows.placed);
+        let (values, natural) = target.expected(&rows.placed.table.targets, &predicted);
         let before = values.iter().sum();
         let (mut sites, mut state, mut next);
         match start {
@@ -80,7 +81,7 @@ impl<C: Coefficients> Before<'_, C> {
                 (sites, next) = (start, state.natural.clone());
             }
             None => {
-                next = target.alone(&rows.table.targets, &predicted);
+                next = target.alone(&rows.placed.table.targets, &predicted);
                 sites = vec![Site::default(); next.len()];
                 let bound = values.iter().zip(rows.times).map(|(value, times)| times * value).sum();
                 state = State { coefficients: self.coefficients.clone(), predicted, natural, bound };
@@ -115,8 +116,8 @@ impl<C: Coefficients> Before<'_, C> {
         let mut sum = self.pseudo.to_vec();
         sum.iter_mut().zip(&statistics(rows.raw, sites, rows.times, contrasts)).for_each(|(sum, news)| sum.add(news));
         let coefficients = C::new(self.units.clone(), &sum, self.prior)?;
-        let predicted = coefficients.predict(rows.table);
-        let (values, natural) = target.expected(&rows.table.targets, &predicted);
+        let predicted = coefficients.predict(rows.placed);
+        let (values, natural) = target.expected(&rows.placed.table.targets, &predicted);
         // With Λ = Λ before + Σ w φφᵀ, KL(q ‖ q before) = ½ (ln|Λ| − ln|Λ before| + Δᵀ Λ before Δ − Σ w Var η): unlike log normalisers,
         // of which large counts make large numbers, nothing here cancels.
         let term = |(site, contrast): (&Site, Predicted)| 0.5 * site.weight * contrast.variance;
@@ -139,13 +140,15 @@ fn moved<T: Target>(target: &T, from: &State<T>, to: &State<T>) -> f64 {
 }
 
 /// The statistics of pseudo-observations `[rows, contrasts]`, each row counted so many `times`: a sum a contrast.
-pub fn statistics(raw: &Raw, sites: &[Site], times: &[f64], contrasts: usize) -> Vec<Joint> {
+pub fn statistics(raw: &Raw<'_>, sites: &[Site], times: &[f64], contrasts: usize) -> Vec<Joint> {
     let of = |contrast: usize| {
         let sites = || sites.iter().skip(contrast).step_by(contrasts);
-        let weights: Vec<f64> = sites().zip(times).map(|(site, times)| times * site.weight.max(LEAST_WEIGHT)).collect();
-        raw.weighted(&weights, sites().map(|site| site.shift / site.weight.max(LEAST_WEIGHT)))
+        Observed {
+            weights: sites().zip(times).map(|(site, times)| times * site.weight.max(LEAST_WEIGHT)).collect(),
+            targets: sites().map(|site| site.shift / site.weight.max(LEAST_WEIGHT)).collect(),
+        }
     };
-    (0..contrasts).map(of).collect()
+    raw.weighted(&(0..contrasts).map(of).collect::<Vec<_>>())
 }
 
 impl Site {

@@ -6,6 +6,8 @@
 //! [`fit`](super::fit) describes, and evidence is what its pseudo-observations add up to. The predictive is `∫ p(y | η) N(η; m, s²) dη`
 //! by quadrature, or by cubature for three classes and more.
 
+use candle_core::Device;
+
 use crate::checkpoint::{CheckpointError, Reader, Tensor, TooLarge};
 use crate::features::{Kind, RowsView, Schema, Task};
 use crate::inference::likelihood::{Bernoulli, Poisson};
@@ -21,6 +23,7 @@ use super::labels::{Labels, renumber_sums};
 use super::predictor::{Predicted, Prior};
 use super::pseudo::PseudoEvidence;
 use super::target::{Coefficients, Site, Target};
+use super::tensors::Placed;
 use super::units::Units;
 use super::words;
 use super::{Layout, RegressionConfig, RegressionError, SMALLER};
@@ -83,6 +86,13 @@ impl<T: Target> GeneralisedRegression<T> {
         }
     }
 
+    /// The same model with its products taken on `device`: worth it for large blocks of many inputs. Blocks that the device fails on are
+    /// done by the processor; both agree to rounding.
+    pub fn on(mut self, device: Device) -> Self {
+        self.layout.device = Some(device);
+        self
+    }
+
     fn prior(&self) -> Prior {
         let variance = self.config.prior_scale.powi(2);
         Prior { variance, intercept: 1.0 / variance }
@@ -134,7 +144,7 @@ impl<T: Target> GeneralisedRegression<T> {
     /// What was to be expected of the target of `row`, which has one; nothing of a count whose rate is not known yet.
     fn expected(&self, posterior: &PseudoPosterior<T::Coefficients>, row: RowsView<'_>) -> Option<Expected> {
         let table = self.table(row, |text| posterior.labels.class(text));
-        let predicted = posterior.coefficients.predict(&table);
+        let predicted = posterior.coefficients.predict(&Placed::new(&self.layout, &table));
         let probability = |y: f64| self.target.predictive(&[y], &predicted).first().map_or(0.0, |found| found.log_density.exp());
         match self.layout.schema.columns()[self.layout.task.target].kind {
             Kind::Count => {
@@ -159,8 +169,9 @@ impl<T: Target> GeneralisedRegression<T> {
         let (units, coefficients) = self.believe(&census, &rest.pseudo)?;
         let before = Before { units: &units, prior: self.prior(), pseudo: &rest.pseudo, coefficients: &coefficients };
         let First { table, times, sites } = &site.first;
-        let raw = Raw::new(&site.pseudo[0], table);
-        let rows = Rows { table, raw: &raw, times };
+        let placed = Placed::new(&self.layout, table);
+        let raw = Raw::new(&site.pseudo[0], &placed);
+        let rows = Rows { placed: &placed, raw: &raw, times };
         let (sites, _) = before.take(&self.target, &rows, Some(sites.clone()), self.config.inner_steps)?;
         let pseudo = statistics(&raw, &sites, times, self.target.contrasts());
         let finite = pseudo.iter().all(Joint::is_finite);
@@ -201,7 +212,7 @@ impl<T: Target> Model for GeneralisedRegression<T> {
         let start = surprisals.len();
         surprisals.resize(start + rows.len(), Surprisal::default());
         let table = self.table(rows, |text| posterior.labels.class(text));
-        let predicted = posterior.coefficients.predict(&table);
+        let predicted = posterior.coefficients.predict(&Placed::new(&self.layout, &table));
         let found = self.target.predictive(&table.targets, &predicted);
         for (place, found) in table.places.iter().zip(found) {
             // A mass is at most 1, to rounding.
@@ -222,12 +233,13 @@ impl<T: Target> Model for GeneralisedRegression<T> {
     ) -> Result<Learnt<PseudoEvidence>, NotFinite> {
         let mut labels = posterior.labels.clone();
         let table = self.table(block.rows, |text| labels.meet(text));
-        let raw = Raw::new(&site.pseudo[0], &table);
+        let placed = Placed::new(&self.layout, &table);
+        let raw = Raw::new(&site.pseudo[0], &placed);
         let faded = if block.pace.retention == 1.0 { None } else { self.faded(posterior, site, block.pace.retention) };
         let (pseudo, coefficients) =
             faded.as_ref().map_or((&posterior.pseudo, &posterior.coefficients), |(pseudo, coefficients)| (pseudo, coefficients));
         let before = Before { units: &posterior.units, prior: self.prior(), pseudo, coefficients };
-        let rows = Rows { table: &table, raw: &raw, times: &vec![block.pace.weight; table.len()] };
+        let rows = Rows { placed: &placed, raw: &raw, times: &vec![block.pace.weight; table.len()] };
         let (sites, progress) = before.take(&self.target, &rows, None, self.config.inner_steps)?;
         let pseudo = statistics(&raw, &sites, &vec![1.0; table.len()], self.target.contrasts());
         let census = Census::of(&self.layout, block.rows, &table);

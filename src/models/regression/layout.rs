@@ -1,5 +1,6 @@
-//! Where a regression finds its target and inputs, and how they are measured.
+//! Where a regression finds its target and inputs, how they are measured, and where its arithmetic is done.
 
+use candle_core::Device;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::units::Measure;
@@ -13,7 +14,7 @@ const GREATEST_SCALE: f64 = 1000.0;
 /// The greatest `inner_steps`.
 const GREATEST_STEPS: usize = 100;
 
-/// Where a regression finds its target and inputs, and how they are measured.
+/// Where a regression finds its target and inputs, how they are measured, and where its arithmetic is done.
 #[derive(Clone, Debug)]
 pub struct Layout {
     pub(super) schema: Schema,
@@ -23,6 +24,8 @@ pub struct Layout {
     pub(super) measures: Vec<Measure>,
     /// Units of the target, if they are fixed.
     pub(super) target: Option<Standard>,
+    /// Where products are taken, if not by the processor's own code.
+    pub(super) device: Option<Device>,
 }
 
 impl Layout {
@@ -71,7 +74,7 @@ impl Layout {
             measures.resize(measures.len() + Design::new(schema, [cell]).width(), measure);
         }
         let target = config.standards.get(&target.name).copied();
-        Ok(Self { schema: schema.clone(), task: task.clone(), design, measures, target })
+        Ok(Self { schema: schema.clone(), task: task.clone(), design, measures, target, device: None })
     }
 
     /// Numbers in a row of inputs.

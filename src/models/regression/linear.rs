@@ -10,7 +10,10 @@
 //! Gelman et al. 2013, chapter 14). Surprisal is with respect to the target's own standard deviation, so that a change of units
 //! changes nothing.
 
+use candle_core::Device;
+
 use crate::checkpoint::{CheckpointError, Reader, Tensor, TooLarge};
+use crate::device::regression::FARTHEST;
 use crate::dist::family::ExponentialFamily;
 use crate::dist::gamma::Gamma;
 use crate::dist::lanes::{self, LANES, Lanes};
@@ -24,11 +27,12 @@ use crate::models::{
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::batch::{FARTHEST, Raw, Table};
+use super::batch::{Raw, Table};
 use super::joint::{Joint, most_numbers};
 use super::missing::Missing;
 use super::prediction::predictions;
 use super::predictor::{Predicted, Predictor, Prior};
+use super::tensors::Placed;
 use super::units::Units;
 use super::words;
 use super::{Layout, RegressionConfig, RegressionError, SMALLER};
@@ -105,11 +109,18 @@ impl LinearRegression {
         Ok(Self { layout, config })
     }
 
+    /// The same model with its products taken on `device`: worth it for large blocks of many inputs. Blocks that the device fails on are
+    /// done by the processor; both agree to rounding.
+    pub fn on(mut self, device: Device) -> Self {
+        self.layout.device = Some(device);
+        self
+    }
+
     /// What `rows` say, to be added to `site`, as far as each is believed: `weights`, none where all are.
     fn news(&self, site: &LinearEvidence, rows: RowsView<'_>, weights: &[f64]) -> Result<LinearEvidence, NotFinite> {
         let table = Table::new(&self.layout, rows);
         let weighed = (!weights.is_empty()).then(|| table.places.iter().map(|row| weights[*row]).collect::<Vec<_>>());
-        let joint = Raw::new(&site.joint, &table).statistics(weighed.as_deref());
+        let joint = Raw::new(&site.joint, &Placed::new(&self.layout, &table)).statistics(weighed.as_deref());
         let missing = Missing::of(&self.layout, rows, weights);
         if joint.is_finite() { Ok(LinearEvidence { joint, missing }) } else { Err(not_finite()) }
     }
@@ -169,7 +180,7 @@ impl Model for LinearRegression {
             Some(target) => {
                 let y = table.targets.iter().map(|y| (y - target.location) / target.scale);
                 let y: Vec<f64> = y.map(|y| y.clamp(-FARTHEST, FARTHEST)).collect();
-                let predicted = posterior.predictor.predict(&table);
+                let predicted = posterior.predictor.predict(&Placed::new(&self.layout, &table));
                 Arch::new().dispatch(Students { precision: posterior.precision, predicted: &predicted, y: &y })
             }
             None => {
@@ -188,13 +199,14 @@ impl Model for LinearRegression {
     }
 
     fn predict(&self, posterior: &LinearPosterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>> {
-        Some(predictions(posterior, &Table::new(&self.layout, rows), rows.len()))
+        Some(predictions(posterior, &Placed::new(&self.layout, &Table::new(&self.layout, rows)), rows.len()))
     }
 
     fn explain(&self, posterior: &LinearPosterior, row: RowsView<'_>) -> Option<Explanation> {
         let expected = || match posterior.target {
             Some(target) => {
-                let Predicted { mean, variance } = *posterior.predictor.predict(&Table::new(&self.layout, row)).first()?;
+                let table = Table::new(&self.layout, row);
+                let Predicted { mean, variance } = *posterior.predictor.predict(&Placed::new(&self.layout, &table)).first()?;
                 let Gamma { shape, rate } = posterior.precision;
                 let student = Student::new(2.0 * shape, mean, (rate / shape * (1.0 + variance)).sqrt());
                 Expected::students(&[(1.0, student)], target)

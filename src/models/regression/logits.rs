@@ -2,13 +2,14 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::batch::{Lens, Table};
+use super::batch::Lens;
 use super::classes::pairs;
 use super::factor::Factor;
 use super::joint::Joint;
 use super::panel::Panel;
 use super::predictor::{Predicted, Prior, REACH};
 use super::target::Coefficients;
+use super::tensors::Placed;
 use super::units::{Axis, Units};
 use crate::dist::lanes::{LANES, Lanes};
 use crate::models::NotFinite;
@@ -50,6 +51,8 @@ pub struct LogitCoefficients {
     lens: Lens,
     classes: usize,
     factor: Factor,
+    /// `L⁻¹ h`.
+    along: Vec<f64>,
     /// Λ⁻¹ h.
     mean: Vec<f64>,
     /// A coefficient's, v.
@@ -145,14 +148,17 @@ impl Coefficients for LogitCoefficients {
         if !lens.is_finite() {
             return Err(NotFinite { quantity: "a column's spread".into() });
         }
-        Ok(Self { axes, lens, classes, factor, mean, variance: prior.variance })
+        Ok(Self { axes, lens, classes, factor, along, mean, variance: prior.variance })
     }
 
     /// `E η_c = m_cᵀ (1, z)` and `Cov η = U Uᵀ`, where row c of U is `L⁻¹ (e_c ⊗ (1, z))`. What has never varied and does so here adds the
     /// variance that its coefficients have a priori.
-    fn predict(&self, table: &Table) -> Vec<Logits> {
-        let (panel, news) = self.lens.look(table);
-        Arch::new().dispatch(Predict { of: self, panel, news })
+    fn predict(&self, placed: &Placed<'_>) -> Vec<Logits> {
+        let news = self.lens.news(placed.table);
+        match placed.predictions(&self.lens, 1, &self.factor, &self.along) {
+            Some(found) => news.iter().enumerate().map(|(event, news)| self.logits(&found, event, *news)).collect(),
+            None => Arch::new().dispatch(Predict { of: self, panel: self.lens.look(placed.table), news }),
+        }
     }
 
     fn ln_determinant(&self) -> f64 {
@@ -185,6 +191,20 @@ impl Coefficients for LogitCoefficients {
             Predicted { mean, variance: self.factor.whiten(&weights).iter().map(|x| x * x).sum() }
         };
         (0..classes).map(|class| (0..features).map(|feature| one(class, feature)).collect()).collect()
+    }
+}
+
+impl LogitCoefficients {
+    /// Those of an event, from the lower triangle of all events' covariances and the means below it.
+    fn logits(&self, found: &[Vec<f64>], event: usize, news: f64) -> Logits {
+        let classes = self.classes;
+        let (triangle, means) = found.split_at(found.len() - classes);
+        let entry = |c: usize, k: usize| {
+            let (row, column) = (c.max(k), c.min(k));
+            triangle[row * (row + 1) / 2 + column][event] + if c == k { self.variance * news } else { 0.0 }
+        };
+        let covariance = (0..classes).flat_map(|c| (0..classes).map(move |k| (c, k))).map(|(c, k)| entry(c, k)).collect();
+        Logits { mean: means.iter().map(|mean| mean[event]).collect(), covariance }.within_reach()
     }
 }
 

@@ -1,8 +1,10 @@
 //! q(α, β): the normal posterior of a linear predictor, in standard units and up to a common variance.
 
-use super::batch::{Lens, Table};
+use super::batch::Lens;
 use super::factor::Factor;
 use super::joint::Joint;
+use super::panel::Image;
+use super::tensors::Placed;
 use super::units::{Axis, Units};
 use crate::models::{NotFinite, Standard};
 
@@ -115,10 +117,15 @@ impl Predictor {
 
     /// The predictor of each row: `level + mᵀζ` and `1/κ + ζᵀΛ⁻¹ζ`, where ζ is the distance from the centre. What has never varied and
     /// does so here adds the variance that its coefficient has a priori.
-    pub fn predict(&self, table: &Table) -> Vec<Predicted> {
-        let (panel, news) = self.lens.look(table);
-        let images = panel.images(&self.factor, &self.along).into_iter().zip(news);
-        images
+    pub fn predict(&self, placed: &Placed<'_>) -> Vec<Predicted> {
+        let images = match placed.predictions(&self.lens, 0, &self.factor, &self.along).as_deref() {
+            Some([squares, along]) => {
+                squares.iter().zip(along).map(|(square, along)| Image { along: *along, square: *square }).collect()
+            }
+            _ => self.lens.look(placed.table).images(&self.factor, &self.along),
+        };
+        let pairs = images.into_iter().zip(self.lens.news(placed.table));
+        pairs
             .map(|(image, news)| Predicted {
                 mean: self.level + image.along,
                 variance: 1.0 / self.strength + image.square + self.prior.variance * news,

@@ -1,10 +1,10 @@
 //! Targets with one linear predictor: a boolean, `logit p = η`, and a count, `ln rate = η`.
 
-use super::batch::Table;
 use super::fit::PLAIN;
 use super::joint::Joint;
 use super::predictor::{Predicted, Predictor, Prior};
 use super::target::{Coefficients, Site, Target};
+use super::tensors::Placed;
 use super::units::{Axis, Units};
 use crate::dist::solve::falling_root;
 use crate::features::Kind;
@@ -28,8 +28,8 @@ impl Coefficients for Predictor {
         Self::new(units, &pseudo[0], PLAIN, prior)
     }
 
-    fn predict(&self, table: &Table) -> Vec<Predicted> {
-        Self::predict(self, table).into_iter().map(Predicted::within_reach).collect()
+    fn predict(&self, placed: &Placed<'_>) -> Vec<Predicted> {
+        Self::predict(self, placed).into_iter().map(Predicted::within_reach).collect()
     }
 
     fn ln_determinant(&self) -> f64 {

@@ -2,9 +2,9 @@
 
 use std::fmt::Debug;
 
-use super::batch::Table;
 use super::joint::Joint;
 use super::predictor::{Predicted, Prior};
+use super::tensors::Placed;
 use super::units::{Axis, Units};
 use crate::features::Kind;
 use crate::inference::likelihood::Predictive;
@@ -28,7 +28,7 @@ pub trait Coefficients: Clone + Debug + Send + Sync + 'static {
     fn new(units: Units, pseudo: &[Joint], prior: Prior) -> Result<Self, NotFinite>;
 
     /// What it expects of each row.
-    fn predict(&self, table: &Table) -> Vec<Self::Predicted>;
+    fn predict(&self, placed: &Placed<'_>) -> Vec<Self::Predicted>;
 
     /// ln|Λ|.
     fn ln_determinant(&self) -> f64;
