@@ -20,8 +20,8 @@ struct Cells {
     }
 };
 
-// A block takes one entry of one triangle: first the means of its two columns, then the product of the distances from them. Its threads'
-// sums are added pairwise in a fixed order, so that every run gives the same bits.
+// A block takes one entry of one triangle: first the means of its two columns, then the product of the distances from them. Its
+// threads' sums are added pairwise in a fixed order, so that every run gives the same bits.
 struct Scatter {
     static constexpr int THREADS = 128, STEPS = 8; // 1 + log2 THREADS
 
@@ -48,7 +48,11 @@ struct Scatter {
         const int kept = threads >> phase % STEPS;
         Real *result = out + contrast * (columns + triangle(columns));
         if (kept == threads) {
-            means ? sum(shared, contrast, row, column, thread, threads) : multiply(shared, contrast, row, column, thread, threads);
+            if (means) {
+                sum(shared, contrast, row, column, thread, threads);
+            } else {
+                multiply(shared, contrast, row, column, thread, threads);
+            }
         } else if (thread < kept) {
             for (int of = means ? 0 : 3; of < (means ? 3 : 4); of++) {
                 shared.sums[of][thread] += shared.sums[of][thread + kept];
@@ -92,8 +96,8 @@ struct Scatter {
     }
 };
 
-// A block takes EVENTS events, side by side in memory, and has several threads for each. It goes down L⁻¹ strip by strip: first the
-// images of all classes under the strip, then what these add to the products.
+// A block takes EVENTS events, side by side in memory, and has several threads for each. It goes down L⁻¹ strip by strip: first
+// the images of all classes under the strip, then what these add to the products.
 struct Predictions {
     static constexpr int EVENTS = 32, ROWS = 4, ROOM = 32 * ROWS;
     static constexpr Real FARTHEST = (Real)1e60;

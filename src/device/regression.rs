@@ -1,10 +1,11 @@
-//! The two products that a regression is made of, for a whole block at once: the scatter of rows, and what a posterior predicts of them.
+//! The two products that a regression is made of, for a whole block at once: the scatter of rows, and what a posterior predicts
+//! of them.
 //!
 //! The code here is the reference; `regression.cu` is for CUDA.
 //!
-//! Both read `cells` `[inputs, events]`, NaN where missing. What of them a column is, its *source* says, a number in the first row of a
-//! table: below `inputs` that input's value; from there on, whether input `source − inputs` is missing, 1 or 0; and `2 inputs` what is
-//! no input at all.
+//! Both read `cells` `[inputs, events]`, NaN where missing. What of them a column is, its *source* says, a number in the first
+//! row of a table: below `inputs` that input's value; from there on, whether input `source − inputs` is missing, 1 or 0; and
+//! twice `inputs` what is no input at all.
 
 use candle_core::{Error, Result, Shape, Tensor};
 
@@ -25,21 +26,21 @@ pub enum Regression {
     Predictions,
 }
 
-/// The weighted mean of each column, and `Σ_e w_e (x_e − mean)(x_e − mean)ᵀ`, its lower triangle row after row: `[contrasts, columns +
-/// columns (columns + 1) / 2]`, for every contrast with weights and targets of its own.
+/// The weighted mean of each column, and `Σ_e w_e (x_e − mean)(x_e − mean)ᵀ`, its lower triangle row after row: so
+/// `[contrasts, columns + columns (columns + 1) / 2]`, for every contrast with weights and targets of its own.
 ///
-/// `columns` `[2, columns]` are sources and what stands in for a missing value, `observed` `[2, contrasts, events]` weights and targets:
-/// what is no input is the target. Sums are taken in a fixed order, so that every run gives the same bits.
+/// `columns` `[2, columns]` are sources and what stands in for a missing value, `observed` `[2, contrasts, events]` weights and
+/// targets: what is no input is the target. Sums are taken in a fixed order, so that every run gives the same bits.
 pub fn scatter(cells: &Tensor, columns: &Tensor, observed: &Tensor) -> Result<Tensor> {
     Regression::Scatter.launch([cells, columns, observed])
 }
 
-/// Mean and covariance of each event's linear predictors, one a class: `[classes (classes + 1) / 2 + classes, events]`, first the lower
-/// triangle of `Cov η = U Uᵀ`, row after row, then `E η = U b`. Row c of U is `L⁻¹ (e_c ⊗ φ)`.
+/// Mean and covariance of each event's linear predictors, one a class: `[classes (classes + 1) / 2 + classes, events]`, first the
+/// lower triangle of `Cov η = U Uᵀ`, row after row, then `E η = U b`. Row c of U is `L⁻¹ (e_c ⊗ φ)`.
 ///
-/// φ are the features by `lens` `[4, features]`: sources, what stands for a missing value, centres c and inverse scales s, `φ = (x − c) s`
-/// within ± [`FARTHEST`]; what is no input is 1. `posterior` `[classes · features + 1, classes · features]` has the rows of L⁻¹, with zeros
-/// above its diagonal, and b as the last.
+/// φ are the features by `lens` `[4, features]`: sources, what stands for a missing value, centres c and inverse scales s;
+/// `φ = (x − c) s` within ± [`FARTHEST`]; what is no input is 1. `posterior` `[classes · features + 1, classes · features]` has the
+/// rows of L⁻¹, with zeros above its diagonal, and b as the last.
 pub fn predictions(cells: &Tensor, lens: &Tensor, posterior: &Tensor) -> Result<Tensor> {
     Regression::Predictions.launch([cells, lens, posterior])
 }

@@ -109,8 +109,8 @@ impl LinearRegression {
         Ok(Self { layout, config })
     }
 
-    /// The same model with its products taken on `device`: worth it for large blocks of many inputs. Blocks that the device fails on are
-    /// done by the processor; both agree to rounding.
+    /// The same model with its products taken on `device`: worth it for large blocks of many inputs. Blocks that the device fails
+    /// on are done by the processor; both agree to rounding.
     pub fn on(mut self, device: Device) -> Self {
         self.layout.device = Some(device);
         self

@@ -1,7 +1,7 @@
 //! The regressions' two products on a device that has many more arms than the processor, a launch each: see `device::regression`.
 //!
-//! Rows go there once a block, in raw units; what they are measured by goes with each product. Whatever the device doesn't do, the
-//! processor does: `panel` and `logits`.
+//! Rows go there once a block, in raw units; what they are measured by goes with each product. Whatever the device doesn't do,
+//! the processor does: `panel` and `logits`.
 
 use candle_core::shape::ShapeWithOneHole;
 use candle_core::{Device, Result, Tensor};
@@ -29,8 +29,8 @@ impl<'a> Placed<'a> {
         Self { table, cells: there.and_then(|device| cells(table, layout.inputs(), device).ok()) }
     }
 
-    /// Of each row, `[classes (classes + 1) / 2 + classes, rows]`: the lower triangle of `U Uᵀ` and below it `U b`, where row c of U is
-    /// `L⁻¹ (e_c ⊗ φ)` and φ are so many ones, then the row through the lens. `None` if the processor has to do it.
+    /// Of each row, `[classes (classes + 1) / 2 + classes, rows]`: the lower triangle of `U Uᵀ` and below it `U b`, where row c
+    /// of U is `L⁻¹ (e_c ⊗ φ)` and φ are so many ones, then the row through the lens. `None` if the processor has to do it.
     pub fn predictions(&self, lens: &Lens, ones: usize, factor: &Factor, b: &[f64]) -> Option<Vec<Vec<f64>>> {
         let cells = self.cells.as_ref().filter(|_| !b.is_empty())?;
         let predictions =
@@ -38,8 +38,8 @@ impl<'a> Placed<'a> {
         predictions().ok()
     }
 
-    /// Weighted means of inputs, target and gaps, and their scatter's lower triangle, row after row, for each of `observed`. `None` if
-    /// the processor has to do it.
+    /// Weighted means of inputs, target and gaps, and their scatter's lower triangle, row after row, for each of `observed`.
+    /// `None` if the processor has to do it.
     pub fn moments(&self, inputs: usize, gaps: &[Gap], observed: &[Observed]) -> Option<Vec<(Vec<f64>, Vec<f64>)>> {
         let cells = self.cells.as_ref()?;
         let moments = || regression::scatter(cells, &columns(inputs, gaps, cells)?, &to_tensor(observed, cells)?)?.to_vec2();
