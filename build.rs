@@ -11,8 +11,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if env::var_os("CARGO_FEATURE_CUDA").is_some() {
         println!("cargo:rerun-if-changed=src/device");
         println!("cargo:rerun-if-env-changed=NVCC");
-        compile_kernels("src/device/diagonal.cu")?;
-        compile_kernels("src/device/regression.cu")?;
+        for name in ["diagonal", "layers", "regression"] {
+            compile_kernels(&format!("src/device/{name}.cu"))?;
+        }
     }
     Ok(())
 }

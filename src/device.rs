@@ -7,6 +7,7 @@
 mod cuda;
 pub mod diagonal;
 pub mod launch;
+pub mod layers;
 pub mod regression;
 
 use std::fmt;

@@ -12,6 +12,7 @@ use std::thread;
 use candle_core::{DType, Device, Tensor, WithDType};
 use surprisal::device::diagonal::{Diagonal, Family, moments, responsibilities};
 use surprisal::device::launch::Launch;
+use surprisal::device::layers::{Kind, Layers, Operation, PANEL, Sum};
 
 const OPERATIONS: [Diagonal; 3] =
     [Diagonal::Responsibilities(Family::Gaussian), Diagonal::Responsibilities(Family::Student), Diagonal::Moments];
@@ -132,4 +133,74 @@ fn shapes_that_do_not_go_together_are_refused() {
     assert!(responsibilities(Family::Gaussian, &cells, &table, &offset.narrow(0, 0, 1).unwrap()).is_err());
     assert!(moments(&cells, &table.get(0).unwrap(), &cells).is_err());
     assert!(responsibilities(Family::Gaussian, &cells.to_dtype(DType::F32).unwrap(), &table, &offset).is_err());
+}
+
+/// On every side of what a block's threads take at a time, and with one layer.
+fn networks() -> [Layers; 4] {
+    let network = |widths: &[usize], rectified| Layers { widths: widths.to_vec(), rectified };
+    [network(&[3, 1], true), network(&[2, 17, 1], true), network(&[5, 9, 16, 40, 3], true), network(&[4, 6, 2], false)]
+}
+
+/// Single precision of numbers between -1 and 1.
+fn single(seed: usize, shape: &[usize]) -> Tensor {
+    uniform(seed, shape, -1.0, 1.0).to_dtype(DType::F32).unwrap()
+}
+
+/// Every operation, with known weights and with uncertain ones. A trace may be any numbers: nothing but a kernel made it.
+fn operations(layers: &Layers, panels: usize) -> Vec<(Operation<'_>, [Tensor; 3])> {
+    let ([inputs, outputs, units], parameters) = (layers.units(), layers.parameters());
+    let variances = |seed, shape: &[usize]| single(seed, shape).sqr().unwrap();
+    let weights = |networks: usize, planes: usize| {
+        let all = [single(1, &[networks, 1, parameters]), variances(2, &[networks, 1, parameters])];
+        Tensor::cat(&all[..planes], 1).unwrap()
+    };
+    let signals = single(3, &[panels, units - inputs, PANEL]);
+    let mut cases = Vec::new();
+    for planes in [1, 2] {
+        for (sets, networks) in [(1, 1), (1, 3), (3, 3)] {
+            let draws = single(4, &[networks * panels, units - inputs, PANEL]);
+            cases.push((Kind::Forward, [single(5, &[sets, panels, inputs + 1, PANEL]), weights(networks, planes), draws]));
+        }
+        let trace = single(6, &[panels, planes, units, PANEL]);
+        let mut with = |kind, second: &Tensor, third: &Tensor| cases.push((kind, [trace.clone(), second.clone(), third.clone()]));
+        for ways in 1..=planes {
+            let weights = weights(1, ways).squeeze(0).unwrap();
+            with(Kind::Backward, &weights, &single(7, &[panels, outputs, PANEL]));
+            with(Kind::InputSignal, &weights, &signals);
+        }
+        with(Kind::Tangent, &single(1, &[parameters]), &single(8, &[parameters]));
+        with(Kind::VarianceAlong, &variances(2, &[parameters]), &signals);
+        for sum in [Sum::Gradient, Sum::Curvature, Sum::Variance].into_iter().take(1 + planes) {
+            with(Kind::Sum(sum), &signals, &signals);
+        }
+    }
+    cases.into_iter().map(|(kind, inputs)| (Operation { layers, kind }, inputs)).collect()
+}
+
+/// Of 1 to 32, 33 and 256 events.
+#[test]
+fn kernels_of_networks_agree_with_their_reference() {
+    let networks = networks();
+    let cases = networks.iter().flat_map(|layers| [1, 2, 8].into_iter().flat_map(|panels| operations(layers, panels)));
+    check("layers", &cases.collect::<Vec<_>>());
+}
+
+#[test]
+fn shapes_that_no_network_has_are_refused() {
+    let layers = &networks()[1];
+    let (parameters, units) = (layers.parameters(), layers.units()[2] - 2);
+    for (operation, inputs) in operations(layers, 2) {
+        assert!(operation.plan(inputs.each_ref().map(Tensor::shape)).is_ok());
+        let other = &networks()[0];
+        assert!(Operation { layers: other, ..operation }.plan(inputs.each_ref().map(Tensor::shape)).is_err(), "{operation:?}");
+    }
+    let (trace, signals) = (single(1, &[2, 1, units + 2, PANEL]), single(2, &[2, units, PANEL]));
+    assert!(layers.sum(Sum::Variance, &trace, &signals).is_err(), "known weights have no variance");
+    assert!(
+        layers.backward(&trace, &single(3, &[2, parameters]), &single(4, &[2, 1, PANEL])).is_err(),
+        "nor a way back through it"
+    );
+    let deep = Layers { widths: vec![1; 12], rectified: true };
+    let inputs = [single(1, &[1, 1, 2, PANEL]), single(2, &[1, 1, 22]), single(3, &[1])];
+    assert!(deep.forward(&inputs[0], &inputs[1], None).is_err(), "eleven layers are more than a kernel is told of");
 }
