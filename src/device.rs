@@ -1,7 +1,7 @@
 //! Where a model's arithmetic is done.
 //!
 //! The processor has code of its own, which is faster for the usual sizes: a block of 256 events is too little work for a device
-//! whose every operation costs a launch. Tensors on a device are for large blocks of many columns.
+//! whose every operation costs a launch. Tensors on a device are for large blocks of many columns or wide layers.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -87,6 +87,11 @@ pub(crate) fn cause(error: &candle_core::Error) -> String {
         candle_core::Error::WithBacktrace { inner, .. } => cause(inner),
         error => error.to_string(),
     }
+}
+
+/// Says that the processor goes on where a device has failed.
+pub(crate) fn given_up(error: &candle_core::Error) {
+    tracing::warn!("the device failed, and the processor goes on: {}", cause(error));
 }
 
 #[cfg(test)]

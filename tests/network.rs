@@ -1,13 +1,15 @@
 //! The Bayesian network against what it should find, through the engine's own blocks.
 
+use candle_core::Device;
 use surprisal::checkpoint::Data;
-use surprisal::engine::{Engine, Learning};
+use surprisal::engine::{Engine, Learning, block_len};
 use surprisal::features::{Column, Kind, Rows, Schema, Task};
 use surprisal::inference::newton::{Newton, Stepping};
 use surprisal::inference::optimiser::{Method, Optimiser};
+use surprisal::inference::rule::Pace;
 use surprisal::models::neural_network::{Network, NetworkConfig, NoiseKind};
 use surprisal::models::regression::{LinearRegression, RegressionConfig};
-use surprisal::models::{Evidence, Model};
+use surprisal::models::{Block, Evidence, Model};
 use surprisal::noise::Noise;
 use surprisal::record::{Head, Offset, Partition, Run};
 
@@ -285,4 +287,44 @@ fn partitions_learnt_apart_lose_little_against_one_learner() {
     let lost: Vec<f64> = (0..8).map(lost_apart).collect();
     println!("lost by each seed: {lost:.3?}");
     assert!(lost.iter().sum::<f64>() / 8.0 < 0.05 && lost.iter().all(|lost| *lost < 0.1), "{lost:?}");
+}
+
+/// With its layers' arithmetic done on a device, each that there is, the network says the same, and one too deep for a device is the
+/// processor's. Each block is learnt from what the processor has: from block to block, rounding would grow to more than rounding.
+#[test]
+fn devices_tell_the_same_story() {
+    const COUNT: usize = 700;
+    for (target, noise, hidden, tolerance) in [
+        (Kind::Number, NoiseKind::Constant, vec![64, 64], 1e-4),
+        (Kind::Number, NoiseKind::Varying, vec![33], 1e-4),
+        (Kind::Boolean, NoiseKind::Constant, vec![16, 8, 4], 1e-4),
+        (Kind::Number, NoiseKind::Constant, vec![4; 10], 0.0),
+    ] {
+        let config = NetworkConfig { hidden, noise, ..NetworkConfig::default() };
+        let network = Network::new(&schema(target), &task(), config).unwrap();
+        let rows = rows(target, 0..COUNT as u64 + 100);
+        for device in [Device::Cpu].into_iter().chain(Device::new_cuda(0).ok()) {
+            let device = network.clone().on(device);
+            let (mut evidence, mut at) = (network.nothing(), 0);
+            while at < COUNT {
+                let len = block_len(at as u64, 100).min(COUNT - at);
+                let posterior = network.posterior(&evidence).unwrap();
+                let [own, there] = [&network, &device].map(|network| {
+                    let (partition, offset, rows) = (Partition(0), Offset(at as i64), rows.view().slice(at..at + len));
+                    let block = Block { rows, partition, offset, step: at as u64, pace: Pace::BAYES, weights: &[] };
+                    network.learn(&posterior, &evidence, block).unwrap().evidence
+                });
+                let [expected, found] = [(&network, &own), (&device, &there)].map(|(network, evidence)| {
+                    let (mut scores, next) = (Vec::new(), rows.view().slice(at + len..at + len + 100));
+                    network.score(&network.posterior(evidence).unwrap(), next, &mut scores);
+                    scores
+                });
+                for (found, expected) in found.iter().zip(&expected) {
+                    let gap = (found.nats - expected.nats).abs() / expected.nats.abs().max(1.0);
+                    assert!(gap <= tolerance, "{target:?} {noise:?} from {at}: {found:?}, expected {expected:?}");
+                }
+                (evidence, at) = (own, at + len);
+            }
+        }
+    }
 }

@@ -65,7 +65,11 @@ fn network(schema: &Schema, config: &ModelConfig) -> Result<Network, AppError> {
     let defaults = neural_network::NetworkConfig::default();
     let rule = Newton { stepping: stepping(optimiser, learning_rate), ..defaults.rule };
     let settings = neural_network::NetworkConfig { hidden, samples, noise, prior_scale, rule, ..defaults };
-    Network::new(schema, &task(schema, config)?, settings).map_err(AppError::model)
+    let network = Network::new(schema, &task(schema, config)?, settings).map_err(AppError::model)?;
+    Ok(match config.device.open()? {
+        Some(device) => network.on(device),
+        None => network,
+    })
 }
 
 /// The learning rate where none is set: small, since a step is taken a block, whatever its size.
@@ -87,7 +91,12 @@ fn vae(schema: &Schema, config: &ModelConfig) -> Result<Vae, AppError> {
     let config::VaeConfig { latent, hidden, samples, inner_steps, learning_rate } = config.vae.clone();
     let defaults = vae::VaeConfig::default();
     let encoder = Optimiser { rate: learning_rate, ..defaults.encoder };
-    Vae::new(schema, vae::VaeConfig { latent, hidden, samples, inner_steps, encoder, ..defaults }).map_err(AppError::model)
+    let settings = vae::VaeConfig { latent, hidden, samples, inner_steps, encoder, ..defaults };
+    let vae = Vae::new(schema, settings).map_err(AppError::model)?;
+    Ok(match config.device.open()? {
+        Some(device) => vae.on(device),
+        None => vae,
+    })
 }
 
 /// A regression, made by `make` and put on a device by `on`.

@@ -8,6 +8,7 @@
 //! Events lie along vector lanes in panels of [`PANEL`]: an array of values is `[panel][unit][PANEL]`, and the last unit of a layer's
 //! input is a constant 1, so that biases are weights. Events beyond the last are computed along and have no signal.
 
+mod accelerated;
 mod parameters;
 mod pass;
 mod product;
@@ -20,7 +21,7 @@ pub use real::Real;
 pub use sampled::Sampled;
 
 /// Events in a panel.
-pub const PANEL: usize = 32;
+pub const PANEL: usize = crate::device::layers::PANEL;
 
 /// Rows of weights are padded to a multiple of this.
 const PITCH: usize = 16;

@@ -19,6 +19,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use candle_core::Device;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::inputs::Inputs;
@@ -212,6 +213,7 @@ pub struct Network {
     samples: Pool<Sampled<f32>>,
     /// The latest prior, which depends on the classes known.
     prior: Arc<Mutex<Option<KnownPrior>>>,
+    device: Option<Device>,
 }
 
 impl Network {
@@ -234,7 +236,13 @@ impl Network {
             "fewer or narrower hidden layers, a smaller capacity of the target, or fewer inputs: a category counts as up to 32";
         TooLarge::check((2 + config.rule.stepping.remembered()) * layout.shape(classes).parameters(), cure)?;
         let (workspaces, samples) = (Pool::default(), Pool::default());
-        Ok(Self { layout, config, workspaces, samples, prior: Arc::default() })
+        Ok(Self { layout, config, workspaces, samples, prior: Arc::default(), device: None })
+    }
+
+    /// The same network with its layers' arithmetic done on `device`: worth it for wide layers and large blocks. Blocks that the device
+    /// fails on are done by the processor, or not learnt; both agree to rounding.
+    pub fn on(self, device: Device) -> Self {
+        Self { workspaces: Pool::default(), samples: Pool::default(), device: Some(device), ..self }
     }
 
     /// The configuration.
@@ -243,11 +251,11 @@ impl Network {
     }
 
     fn workspace(&self, shape: &Shape) -> Loan<Workspace> {
-        self.workspaces.take(|workspace| workspace.shape == *shape, || Workspace::new(shape))
+        self.workspaces.take(|workspace| workspace.shape == *shape, || Workspace::new(shape, self.device.as_ref()))
     }
 
     fn samples(&self, shape: &Shape) -> Loan<Sampled<f32>> {
-        let make = || Sampled::new(shape, self.config.samples, &Noise::new(!self.config.seed));
+        let make = || Sampled::new(shape, self.config.samples, &Noise::new(!self.config.seed)).on(self.device.as_ref());
         self.samples.take(|sampled| sampled.shape() == shape, make)
     }
 

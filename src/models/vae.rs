@@ -27,6 +27,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use candle_core::Device;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::inputs::{FARTHEST, Inputs, Units};
@@ -120,6 +121,7 @@ pub struct Vae {
     prior: Arc<Prior>,
     workspaces: Pool<Workspace<f32>>,
     samples: Pool<Sampled<f32>>,
+    device: Option<Device>,
 }
 
 /// Of noise that weights begin with; draws for scores are its opposite's.
@@ -165,7 +167,14 @@ impl Vae {
         let (mean, variance) = weights(&decoder, config.latent, 1);
         let prior = Arc::new(Prior { start: mean, precision: variance.iter().map(|variance| 1.0 / variance).collect() });
         let (workspaces, samples) = (Pool::default(), Pool::default());
-        Ok(Self { schema: schema.clone(), config, inputs, columns, encoder, decoder, start, prior, workspaces, samples })
+        let schema = schema.clone();
+        Ok(Self { schema, config, inputs, columns, encoder, decoder, start, prior, workspaces, samples, device: None })
+    }
+
+    /// The same autoencoder with its layers' arithmetic done on `device`: worth it for wide layers and large blocks. Blocks that the
+    /// device fails on are done by the processor, or not learnt; both agree to rounding.
+    pub fn on(self, device: Device) -> Self {
+        Self { workspaces: Pool::default(), samples: Pool::default(), device: Some(device), ..self }
     }
 
     /// The configuration.
@@ -174,11 +183,12 @@ impl Vae {
     }
 
     fn workspace(&self) -> Loan<Workspace<f32>> {
-        self.workspaces.take(|_| true, || Workspace::new(&self.encoder, &self.decoder))
+        self.workspaces.take(|_| true, || Workspace::new(&self.encoder, &self.decoder, self.device.as_ref()))
     }
 
     fn sampled(&self) -> Loan<Sampled<f32>> {
-        self.samples.take(|_| true, || Sampled::new(&self.decoder, self.config.samples, &Noise::new(!SEED)))
+        let make = || Sampled::new(&self.decoder, self.config.samples, &Noise::new(!SEED)).on(self.device.as_ref());
+        self.samples.take(|_| true, make)
     }
 }
 

@@ -34,26 +34,32 @@ impl<T: Real> Parameters<T> {
     pub fn set<U: Real>(&mut self, flat: &[U]) {
         assert_eq!(flat.len(), self.shape.parameters());
         let mut flat = flat;
-        for (index, layer) in self.layers.iter_mut().enumerate() {
-            let (_, columns) = self.shape.layer(index);
-            for row in layer.chunks_exact_mut(pitch(columns)) {
-                let (values, rest) = flat.split_at(columns);
-                row.iter_mut().zip(values).for_each(|(to, from)| *to = T::of(from.wide()));
-                flat = rest;
-            }
+        for row in self.rows_mut() {
+            let (values, rest) = flat.split_at(row.len());
+            row.iter_mut().zip(values).for_each(|(to, from)| *to = T::of(from.wide()));
+            flat = rest;
         }
     }
 
     /// Layer by layer, row by row, as in [`Parameters::set`].
     pub fn flat<U: Real>(&self) -> Vec<U> {
         let mut flat = Vec::with_capacity(self.shape.parameters());
-        for (index, layer) in self.layers.iter().enumerate() {
-            let (_, columns) = self.shape.layer(index);
-            layer
-                .chunks_exact(pitch(columns))
-                .for_each(|row| flat.extend(row[..columns].iter().map(|value| U::of(value.wide()))));
-        }
+        self.rows().for_each(|row| flat.extend(row.iter().map(|value| U::of(value.wide()))));
         flat
+    }
+
+    /// Layer by layer, row by row, without padding.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &[T]> {
+        let columns = self.shape.widths[1..].iter();
+        let layers = self.layers.iter().zip(columns);
+        layers.flat_map(|(layer, columns)| layer.chunks_exact(pitch(*columns)).map(|row| &row[..*columns]))
+    }
+
+    /// See [`Parameters::rows`].
+    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut [T]> {
+        let columns = self.shape.widths[1..].iter();
+        let layers = self.layers.iter_mut().zip(columns);
+        layers.flat_map(|(layer, columns)| layer.chunks_exact_mut(pitch(*columns)).map(|row| &mut row[..*columns]))
     }
 
     /// Whether every number is finite, rounded as it is.

@@ -1,11 +1,15 @@
 //! A block of events on its way through a network and back.
 
+use candle_core::{Device, Result};
 use pulp::{Arch, Simd, WithSimd};
 
+use super::accelerated::Passing;
 use super::parameters::{Parameters, pitch};
 use super::product::{Left, product};
 use super::real::Real;
 use super::{Activation, PANEL, Shape, panels};
+use crate::device;
+use crate::device::layers::Sum;
 use crate::noise::Noise;
 
 /// Buffers for a block: what each layer was given and what comes back to it. Reused from block to block.
@@ -19,6 +23,8 @@ pub struct Pass<T> {
     /// Scratch.
     transposed: Vec<T>,
     spread: Vec<T>,
+    /// Where else than on the processor it is done.
+    pub(super) elsewhere: Option<Passing>,
 }
 
 /// One layer's arrays.
@@ -51,7 +57,32 @@ impl<T: Real> Pass<T> {
     /// Buffers for networks of this shape.
     pub fn new(shape: &Shape) -> Self {
         let traces = (0..shape.layers()).map(|_| Trace::default()).collect();
-        Self { shape: shape.clone(), panels: 0, traces, output: Vec::new(), transposed: Vec::new(), spread: Vec::new() }
+        let (output, transposed, spread) = (Vec::new(), Vec::new(), Vec::new());
+        Self { shape: shape.clone(), panels: 0, traces, output, transposed, spread, elsewhere: None }
+    }
+
+    /// The same on `device` if there is one, in single precision. If it fails, what goes forwards then is done by the processor, and so
+    /// is all that comes later; a block that was on its way back is lost, and everything of it NaN.
+    pub fn on(self, device: Option<&Device>) -> Self {
+        Self { elsewhere: device.map(|device| Passing::new(&self.shape, device)), ..self }
+    }
+
+    /// Whether the device has done it. One that fails is given up, with what only it had: all but inputs and noise.
+    fn settled(&mut self, done: Option<Result<()>>) -> bool {
+        let Some(Err(error)) = done else { return done.is_some() };
+        device::given_up(&error);
+        self.elsewhere = None;
+        let nan = T::of(f64::NAN);
+        self.output.fill(nan);
+        for (index, trace) in self.traces.iter_mut().enumerate() {
+            for array in [&mut trace.squares, &mut trace.widening, &mut trace.slope, &mut trace.signal] {
+                array.fill(nan);
+            }
+            if index > 0 {
+                trace.input.fill(nan);
+            }
+        }
+        false
     }
 
     /// Makes room for a block of `events` and hands out its inputs `[panel][input + 1][PANEL]`, which are 0, and 1 in the last unit.
@@ -95,7 +126,12 @@ impl<T: Real> Pass<T> {
     /// Computes the outputs `[panel][output][PANEL]` of what [`Pass::open`] was given: with weights `mean`, or with uncertain weights
     /// of these means and variances and the noise of [`Pass::draw`].
     pub fn forward(&mut self, mean: &Parameters<T>, variance: Option<&Parameters<T>>) -> &[T] {
-        Arch::new().dispatch(Forward { pass: self, mean, variance });
+        let draws = self.traces.iter().map(|trace| trace.draws.as_slice());
+        let elsewhere = device_of(&mut self.elsewhere, self.panels);
+        let done = elsewhere.map(|it| it.forward(&self.traces[0].input, (mean, variance), draws, &mut self.output));
+        if !self.settled(done) {
+            Arch::new().dispatch(Forward { pass: self, mean, variance });
+        }
         &self.output
     }
 
@@ -111,47 +147,76 @@ impl<T: Real> Pass<T> {
         &mut self.traces[last].signal
     }
 
-    /// Carries the signals of the output back to every layer.
+    /// Carries the signals of the output back to every layer. Here and in what follows, weights are those of the latest
+    /// [`Pass::forward`], which a device has kept.
     pub fn backward(&mut self, mean: &Parameters<T>, variance: Option<&Parameters<T>>, path: Path) {
         let variance = variance.filter(|_| path == Path::Whole);
-        Arch::new().dispatch(Backward { pass: self, mean, variance });
+        let signal = &self.traces[self.traces.len() - 1].signal;
+        let elsewhere = device_of(&mut self.elsewhere, self.panels);
+        let done = elsewhere.map(|it| it.backward(variance.is_some(), signal));
+        if !self.settled(done) {
+            Arch::new().dispatch(Backward { pass: self, mean, variance });
+        }
     }
 
     /// Writes the signals of the network's inputs, `∂L/∂a` `[panel][input][PANEL]`, after [`Pass::backward`].
     pub fn input_signal(&mut self, mean: &Parameters<T>, variance: Option<&Parameters<T>>, path: Path, out: &mut Vec<T>) {
         let variance = variance.filter(|_| path == Path::Whole);
         out.resize(self.panels * self.shape.inputs() * PANEL, T::ZERO);
-        Arch::new().dispatch(InputSignal { pass: self, mean, variance, out });
+        let done = device_of(&mut self.elsewhere, self.panels).map(|it| it.input_signal(variance.is_some(), out));
+        if !self.settled(done) {
+            Arch::new().dispatch(InputSignal { pass: self, mean, variance, out });
+        }
     }
 
     /// Adds `Σ a δᵀ`: the gradient of `L` in the weights' means.
     pub fn gradient(&mut self, sum: &mut Parameters<T>) {
-        Arch::new().dispatch(Outer { pass: self, sum, kind: Kind::Gradient });
+        self.add(Sum::Gradient, sum);
     }
 
     /// Adds `Σ a² (δ²)ᵀ`: if each event's output signal `s` has `E s sᵀ = -∂²L/∂output²`, the Gauss-Newton curvature of the weights.
     pub fn curvature(&mut self, sum: &mut Parameters<T>) {
-        Arch::new().dispatch(Outer { pass: self, sum, kind: Kind::Curvature });
+        self.add(Sum::Curvature, sum);
     }
 
     /// Adds `Σ a² (δ ε / 2√(Vᵀ a²))ᵀ`: the gradient of `L` in the weights' variances, for signals back along [`Path::Whole`].
     pub fn variance_gradient(&mut self, sum: &mut Parameters<T>) {
-        Arch::new().dispatch(Outer { pass: self, sum, kind: Kind::Variance });
+        self.add(Sum::Variance, sum);
+    }
+
+    fn add(&mut self, kind: Sum, sum: &mut Parameters<T>) {
+        let done = device_of(&mut self.elsewhere, self.panels).map(|it| it.add(kind, sum));
+        if !self.settled(done) {
+            Arch::new().dispatch(Outer { pass: self, sum, kind });
+        }
     }
 
     /// `Σ V (∂L/∂w)²` over all weights, for each event: after [`Pass::backward`] along [`Path::Means`], the variance of L by the delta
     /// method, where the weights have the variances V.
     pub fn variance_along(&mut self, variance: &Parameters<T>) -> Vec<T> {
         let mut out = vec![T::ZERO; self.panels * PANEL];
-        Arch::new().dispatch(VarianceAlong { pass: self, variance, out: &mut out });
+        let done = device_of(&mut self.elsewhere, self.panels).map(|it| it.variance_along(variance, &mut out));
+        if !self.settled(done) {
+            Arch::new().dispatch(VarianceAlong { pass: self, variance, out: &mut out });
+        }
         out
     }
 
     /// The derivative `[panel][output][PANEL]` of the outputs along `direction` in the weights' means. Overwrites the signals.
     pub fn tangent(&mut self, mean: &Parameters<T>, direction: &Parameters<T>) -> &[T] {
-        Arch::new().dispatch(Tangent { pass: self, mean, direction });
-        &self.traces[self.traces.len() - 1].signal
+        let last = self.traces.len() - 1;
+        let elsewhere = device_of(&mut self.elsewhere, self.panels);
+        let done = elsewhere.map(|it| it.tangent(direction, &mut self.traces[last].signal));
+        if !self.settled(done) {
+            Arch::new().dispatch(Tangent { pass: self, mean, direction });
+        }
+        &self.traces[last].signal
     }
+}
+
+/// The device, if there is something to do.
+fn device_of(elsewhere: &mut Option<Passing>, panels: usize) -> Option<&mut Passing> {
+    elsewhere.as_mut().filter(|_| panels > 0)
 }
 
 struct Forward<'a, T> {
@@ -299,17 +364,10 @@ impl<T: Real> WithSimd for InputSignal<'_, T> {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Gradient,
-    Curvature,
-    Variance,
-}
-
 struct Outer<'a, T> {
     pass: &'a mut Pass<T>,
     sum: &'a mut Parameters<T>,
-    kind: Kind,
+    kind: Sum,
 }
 
 impl<T: Real> WithSimd for Outer<'_, T> {
@@ -333,13 +391,13 @@ impl<T: Real> WithSimd for Outer<'_, T> {
                     for event in 0..PANEL {
                         let s = signal[event];
                         transposed[event * pitch + unit] = match kind {
-                            Kind::Gradient => s,
-                            Kind::Curvature => s * s,
-                            Kind::Variance => s * widening[event],
+                            Sum::Gradient => s,
+                            Sum::Curvature => s * s,
+                            Sum::Variance => s * widening[event],
                         };
                     }
                 }
-                let input = if kind == Kind::Gradient { &trace.input } else { &trace.squares };
+                let input = if kind == Sum::Gradient { &trace.input } else { &trace.squares };
                 let left = Left { data: &input[panel * rows * PANEL..], row: PANEL, column: 1 };
                 product(simd, (rows, PANEL, pitch), left, transposed, sum, true);
             }

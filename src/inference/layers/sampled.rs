@@ -1,7 +1,9 @@
 //! A network whose weights are drawn from the posterior a fixed number of times: what it predicts, draw by draw.
 
+use candle_core::Device;
 use pulp::{Arch, Simd, WithSimd};
 
+use super::accelerated::Predicting;
 use super::parameters::{Parameters, pitch};
 use super::product::{Left, product};
 use super::real::Real;
@@ -9,13 +11,15 @@ use super::{Activation, PANEL, Shape, panels};
 use crate::noise::Noise;
 
 /// Networks `θ_s = μ + σ ε_s` for s = 1 … S. The ε are fixed by the seed, so that predictions change only because the posterior does.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Sampled<T> {
     shape: Shape,
     /// ε_s of each layer, in the parameters' layout.
     draws: Vec<Vec<Vec<f32>>>,
     /// θ_s.
     weights: Vec<Parameters<T>>,
+    /// Where else than on the processor they predict.
+    elsewhere: Option<Predicting>,
 }
 
 impl<T: Real> Sampled<T> {
@@ -30,7 +34,14 @@ impl<T: Real> Sampled<T> {
             };
             zeros.layers.iter().enumerate().map(layer).collect()
         };
-        Self { shape: shape.clone(), draws: (0..samples).map(draw).collect(), weights: vec![zeros; samples] }
+        let draws = (0..samples).map(draw).collect();
+        Self { shape: shape.clone(), draws, weights: vec![zeros; samples], elsewhere: None }
+    }
+
+    /// The same predicting on `device` if there is one, in single precision. If it fails, the processor predicts until weights are next
+    /// set.
+    pub fn on(self, device: Option<&Device>) -> Self {
+        Self { elsewhere: device.map(|device| Predicting::new(&self.shape, device)), ..self }
     }
 
     /// The layers that they belong to.
@@ -58,6 +69,9 @@ impl<T: Real> Sampled<T> {
                 }
             },
         );
+        if let Some(elsewhere) = &self.elsewhere {
+            elsewhere.set(&self.weights);
+        }
     }
 
     /// Writes the outputs `[sample][panel][output][PANEL]` for `inputs` `[panel][input + 1][PANEL]` of `events` events.
@@ -67,9 +81,12 @@ impl<T: Real> Sampled<T> {
 
     /// The same where each sample has inputs of its own, `stride` numbers after those of the one before.
     pub fn predict_each(&self, inputs: &[T], stride: usize, events: usize, out: &mut Vec<T>) {
+        out.resize(self.weights.len() * panels(events) * self.shape.outputs() * PANEL, T::ZERO);
+        if self.elsewhere.as_ref().is_some_and(|it| it.predict(inputs, stride, events, out)) {
+            return;
+        }
         let widest = self.shape.widths.iter().max().map_or(0, |widest| widest + 1);
         let mut scratch = [vec![T::ZERO; widest * PANEL], vec![T::ZERO; widest * PANEL]];
-        out.resize(self.weights.len() * panels(events) * self.shape.outputs() * PANEL, T::ZERO);
         Arch::new().dispatch(Predict { sampled: self, inputs, stride, events, out, scratch: &mut scratch });
     }
 }

@@ -1,3 +1,6 @@
+use candle_core::Device;
+
+use super::accelerated::Passing;
 use super::*;
 use crate::noise::Noise;
 
@@ -68,7 +71,10 @@ impl Case {
 
     /// Forwards, and the signals of L backwards.
     fn there_and_back<T: Real>(&self, path: Path) -> Pass<T> {
-        let mut pass = self.open::<T>(&self.inputs);
+        self.carry(self.open(&self.inputs), path)
+    }
+
+    fn carry<T: Real>(&self, mut pass: Pass<T>, path: Path) -> Pass<T> {
         let (mean, variance) = (self.parameters(&self.mean), self.parameters(&self.variance));
         pass.forward(&mean, Some(&variance));
         let (outputs, width) = (self.rows(pass.output()), self.shape.outputs());
@@ -235,5 +241,84 @@ fn sampled_networks_predict_by_their_own_weights() {
             assert_eq!(found, case.rows(pass.forward(weights, None)));
         }
         assert_ne!(out[..whole], out[whole..2 * whole]);
+    }
+}
+
+/// All that a pass and sampled networks say on a device: outputs, sums, signals of the inputs, variances and tangents.
+fn story(case: &Case, device: Option<&Device>) -> Vec<Vec<f64>> {
+    let (mean, variance) = (case.parameters(&case.mean), case.parameters(&case.variance));
+    let mut story = Vec::new();
+    for path in [Path::Whole, Path::Means] {
+        let mut pass = case.carry(case.open::<f64>(&case.inputs).on(device), path);
+        story.push(case.rows(pass.output()));
+        for sum in [Pass::gradient, Pass::curvature, Pass::variance_gradient] {
+            let mut found = Parameters::zeros(&case.shape);
+            sum(&mut pass, &mut found);
+            story.push(found.flat());
+        }
+        let mut signals = Vec::new();
+        pass.input_signal(&mean, Some(&variance), path, &mut signals);
+        story.extend([signals, pass.variance_along(&variance)]);
+        story.push(case.rows(pass.tangent(&mean, &case.parameters(&chance(6, case.mean.len(), 1.0)))));
+        story.push(case.rows(pass.forward(&mean, None)));
+        let mut sampled = Sampled::new(&case.shape, 3, &Noise::new(7)).on(device);
+        sampled.set(&mean, &variance);
+        let (mut shared, mut own) = (Vec::new(), Vec::new());
+        sampled.predict(pass.inputs(), case.events, &mut shared);
+        let others = case.open::<f64>(&case.inputs.iter().map(|x| -x).collect::<Vec<_>>());
+        let inputs = [pass.inputs(), others.inputs(), pass.inputs()].concat();
+        sampled.predict_each(&inputs, others.inputs().len(), case.events, &mut own);
+        story.extend([shared, own]);
+    }
+    story
+}
+
+/// On both sides of a panel's borders, with one layer and several.
+#[test]
+fn devices_tell_the_same_story() {
+    for device in [Device::Cpu].into_iter().chain(Device::new_cuda(0).ok()) {
+        for events in [1, 31, 32, 33, 256] {
+            for case in cases() {
+                let case = Case::new(&case.shape.widths, case.shape.activation, events);
+                for (at, (found, expected)) in story(&case, Some(&device)).iter().zip(story(&case, None)).enumerate() {
+                    assert_eq!(found.len(), expected.len());
+                    assert_ne!(*found, expected, "{events} {at}: rounded as in double precision");
+                    let size = expected.iter().fold(0.0, |size: f64, x| size.max(x.abs()));
+                    for (found, expected) in found.iter().zip(expected) {
+                        assert!((found - expected).abs() <= 1e-5 * size, "{events} {at}: {found} is not {expected}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Eleven layers are more than a device does.
+#[test]
+fn what_a_device_refuses_the_processor_does() {
+    let case = Case::new(&[3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 2], Activation::Relu, 40);
+    assert_eq!(story(&case, Some(&Device::Cpu)), story(&case, None));
+    let mut pass = case.open::<f32>(&case.inputs).on(Some(&Device::Cpu));
+    pass.forward(&case.parameters(&case.mean), None);
+    assert!(pass.elsewhere.is_none());
+}
+
+/// One that has lost its arrays is given up: what has gone forwards is lost, and the next block is the processor's.
+#[test]
+fn a_device_that_fails_on_the_way_back_leaves_no_numbers() {
+    for case in cases() {
+        let (mean, variance) = (case.parameters(&case.mean), case.parameters(&case.variance));
+        let mut pass = case.there_and_back::<f64>(Path::Means);
+        let expected = case.rows(pass.output());
+        pass.elsewhere = Some(Passing::new(&case.shape, &Device::Cpu));
+        pass.backward(&mean, None, Path::Means);
+        assert!(pass.elsewhere.is_none());
+        for sum in [Pass::gradient, Pass::curvature] {
+            let mut found = Parameters::zeros(&case.shape);
+            sum(&mut pass, &mut found);
+            assert!(found.flat().iter().all(|x| x.is_nan()));
+        }
+        assert!(case.rows(pass.tangent(&mean, &mean)).iter().all(|x| x.is_nan()));
+        assert_eq!(case.rows(pass.forward(&mean, Some(&variance))), expected);
     }
 }

@@ -1,5 +1,7 @@
 //! A block's evidence.
 
+use candle_core::Device;
+
 use super::evidence::NetworkEvidence;
 use super::likelihood::{Likelihood, Slopes, StudentNoise};
 use super::posterior::NetworkPosterior;
@@ -29,10 +31,10 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    pub(super) fn new(shape: &Shape) -> Self {
+    pub(super) fn new(shape: &Shape, device: Option<&Device>) -> Self {
         Self {
             shape: shape.clone(),
-            pass: Pass::new(shape),
+            pass: Pass::new(shape).on(device),
             slopes: Slopes::default(),
             slope: Vec::new(),
             root: Vec::new(),

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use candle_core::Device;
+
 use super::codes::Codes;
 use super::columns::{Column, Likelihood, Value};
 use super::evidence::VaeEvidence;
@@ -50,10 +52,10 @@ pub struct Workspace<T> {
 }
 
 impl<T: Real> Workspace<T> {
-    pub(super) fn new(encoder: &Shape, decoder: &Shape) -> Self {
+    pub(super) fn new(encoder: &Shape, decoder: &Shape, device: Option<&Device>) -> Self {
         Self {
-            encoder: Pass::new(encoder),
-            decoder: Pass::new(decoder),
+            encoder: Pass::new(encoder).on(device),
+            decoder: Pass::new(decoder).on(device),
             output_curvature: Vec::new(),
             output_root: Vec::new(),
             signs: Vec::new(),

@@ -72,7 +72,7 @@ fn gradients_are_what_differences_say() {
         weights
     };
     let variance = weights(&posterior.normal.variance, &vae.decoder);
-    let mut workspace = Workspace::<f64>::new(&vae.encoder, &vae.decoder);
+    let mut workspace = Workspace::<f64>::new(&vae.encoder, &vae.decoder, None);
     let believed: Vec<f64> = (0..rows.len()).map(|event| 1.0 / (1 + event % 4) as f64).collect();
     let data = Data::of(&vae, &posterior, rows, &believed, &mut workspace);
     let mut look = |encoder: &[f64], mean: &[f64]| {
@@ -372,4 +372,35 @@ fn a_decoder_moved_by_other_steps_goes_on_from_a_snapshot() {
     assert_eq!(next(&restored), next(&evidence));
     let forgetful = VaeEvidence { memory: stepping.start(vae.decoder.parameters()), ..evidence.clone() };
     assert_ne!(next(&forgetful), next(&evidence));
+}
+
+/// With its layers' arithmetic done on a device, each that there is, the autoencoder says the same; and where encoder and decoder are too
+/// deep for one, they are the processor's. Each block is learnt from what the processor has.
+#[test]
+fn devices_tell_the_same_story() {
+    let rows = mixed(400, 0.2);
+    for (hidden, tolerance) in [(vec![16, 9], 1e-4), (vec![4; 10], 0.0)] {
+        let vae = Vae::new(&schema(&KINDS), VaeConfig { latent: 2, hidden, ..VaeConfig::default() }).unwrap();
+        for device in [Device::Cpu].into_iter().chain(Device::new_cuda(0).ok()) {
+            let (device, mut evidence) = (vae.clone().on(device), vae.nothing());
+            for at in (0..360).step_by(40) {
+                let posterior = vae.posterior(&evidence).unwrap();
+                let [own, there] = [&vae, &device].map(|vae| {
+                    let (partition, offset, rows) = (Partition(0), Offset(at as i64), rows.view().slice(at..at + 40));
+                    let block = Block { rows, partition, offset, step: at as u64, pace: Pace::BAYES, weights: &[] };
+                    vae.learn(&posterior, &evidence, block).unwrap().evidence
+                });
+                let [expected, found] = [(&vae, &own), (&device, &there)].map(|(vae, evidence)| {
+                    let mut scores = Vec::new();
+                    vae.score(&vae.posterior(evidence).unwrap(), rows.view().slice(at + 40..at + 80), &mut scores);
+                    scores
+                });
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert_close(found.nats, expected.nats, tolerance);
+                    assert_close(found.sd, expected.sd, tolerance);
+                }
+                evidence = own;
+            }
+        }
+    }
 }
