@@ -289,8 +289,8 @@ fn partitions_learnt_apart_lose_little_against_one_learner() {
     assert!(lost.iter().sum::<f64>() / 8.0 < 0.05 && lost.iter().all(|lost| *lost < 0.1), "{lost:?}");
 }
 
-/// With its layers' arithmetic done on a device, each that there is, the network says the same, and one too deep for a device is the
-/// processor's. Each block is learnt from what the processor has: from block to block, rounding would grow to more than rounding.
+/// With its layers' arithmetic done on a device, each that there is, the network says the same, and one too deep for a device is
+/// the processor's. Each block is learnt from what the processor has: from block to block, rounding would grow to more than that.
 #[test]
 fn devices_tell_the_same_story() {
     const COUNT: usize = 700;

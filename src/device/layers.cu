@@ -5,8 +5,8 @@
 #endif
 #include "kernel.h"
 
-// A block takes a panel, whose events are a warp's lanes, and has WAYS threads for each. Layers are phases: what one leaves in the
-// output, the next finds there.
+// A block takes a panel, whose events are a warp's lanes, and has WAYS threads for each. Layers are phases: what one leaves in
+// the output, the next finds there.
 struct Network {
     static constexpr int LANES = 32, WAYS = 16;
 
@@ -87,8 +87,9 @@ struct Network {
     }
 
     // ∂L/∂a of one unit from the signals of the layer above.
-    __device__ Real back(size_t panel, int lane, int layer, size_t row, const Real *signals) const {
+    __device__ Real back(size_t panel, int layer, size_t row, int lane, const Real *signals) const {
         const size_t columns = width(layer + 1);
+        signals += signalled(panel, layer + 1) + lane;
         const Real *weights = in.second + weight(layer) + row * columns;
         const Real sum = product(weights, 1, signals, columns, 0);
         if (!option) {
@@ -99,7 +100,7 @@ struct Network {
         for (size_t i = 0; i < columns; i++) {
             spread += weights[parameters + i] * (2 * signals[i * LANES] * widening[i * LANES]);
         }
-        return sum + spread * in.first[traced(panel, 0, layer) + lane + row * LANES];
+        return sum + spread * in.first[traced(panel, 0, layer) + row * LANES + lane];
     }
 };
 
@@ -109,29 +110,31 @@ struct Forward : Network {
     __device__ int phases() const { return layers + 1; }
 
     __device__ void phase(int layer, Shared &, int block, int thread, int) const {
-        const int lane = thread % LANES;
-        const Real *mean = in.second + block / panels * planes * parameters;
-        Real *a = out + traced(block, 0, layer) + lane, *widening = out + traced(block, 1, layer) + lane;
-        const Real *below = layer ? out + traced(block, 0, layer - 1) + lane : nullptr;
         for (size_t unit = thread / LANES; unit < width(layer); unit += WAYS) {
-            Real z, slope_in_variance = 0;
-            if (layer == 0) {
-                const size_t set = option ? block : block % panels;
-                z = in.first[(set * (width(0) + 1) + unit) * LANES + lane];
-            } else {
-                z = Network::mean(mean, layer - 1, unit, below);
-                if (planes == 2) {
-                    const Real draw = in.third[signalled(block, layer) + lane + unit * LANES];
-                    const Real deviation = sqrt(variance(mean + parameters, layer - 1, unit, below));
-                    z += deviation * draw;
-                    slope_in_variance = deviation > 0 ? draw / (2 * deviation) : 0;
-                }
-            }
-            a[unit * LANES] = layer == 0 || slope(layer, z) ? z : 0;
-            if (planes == 2) {
-                widening[unit * LANES] = slope_in_variance;
-            }
+            const size_t at = unit * LANES + thread % LANES;
+            layer == 0 ? copy(block, at) : activate(block, layer, unit, at);
         }
+    }
+
+    __device__ void copy(size_t block, size_t at) const {
+        const size_t set = option ? block : block % panels;
+        out[traced(block, 0, 0) + at] = in.first[set * (width(0) + 1) * LANES + at];
+        if (planes == 2) {
+            out[traced(block, 1, 0) + at] = 0;
+        }
+    }
+
+    __device__ void activate(size_t block, int layer, size_t unit, size_t at) const {
+        const Real *weights = in.second + block / panels * planes * parameters;
+        const Real *a = out + traced(block, 0, layer - 1) + at % LANES;
+        Real z = mean(weights, layer - 1, unit, a);
+        if (planes == 2) {
+            const Real draw = in.third[signalled(block, layer) + at];
+            const Real deviation = sqrt(variance(weights + parameters, layer - 1, unit, a));
+            z += deviation * draw;
+            out[traced(block, 1, layer) + at] = deviation > 0 ? draw / (2 * deviation) : 0;
+        }
+        out[traced(block, 0, layer) + at] = slope(layer, z) ? z : 0;
     }
 };
 
@@ -142,12 +145,11 @@ struct Backward : Network {
 
     __device__ void phase(int phase, Shared &, int panel, int thread, int) const {
         const int lane = thread % LANES, layer = layers - phase;
-        Real *signals = out + signalled(panel, layer) + lane;
         for (size_t unit = thread / LANES; unit < width(layer); unit += WAYS) {
-            signals[unit * LANES] =
-                phase == 0 ? in.third[(panel * width(layer) + unit) * LANES + lane]
-                           : slope(layer, in.first[traced(panel, 0, layer) + lane + unit * LANES]) *
-                                 back(panel, lane, layer, unit, out + signalled(panel, layer + 1) + lane);
+            const size_t at = unit * LANES + lane;
+            out[signalled(panel, layer) + at] =
+                phase == 0 ? in.third[panel * width(layer) * LANES + at]
+                           : slope(layer, in.first[traced(panel, 0, layer) + at]) * back(panel, layer, unit, lane, out);
         }
     }
 };
@@ -160,7 +162,7 @@ struct InputSignal : Network {
     __device__ void phase(int, Shared &, int panel, int thread, int) const {
         const int lane = thread % LANES;
         for (size_t unit = thread / LANES; unit < width(0); unit += WAYS) {
-            out[(panel * width(0) + unit) * LANES + lane] = back(panel, lane, 0, unit, in.third + signalled(panel, 1) + lane);
+            out[(panel * width(0) + unit) * LANES + lane] = back(panel, 0, unit, lane, in.third);
         }
     }
 };
@@ -174,13 +176,13 @@ struct Tangent : Network {
         const int lane = thread % LANES, layer = below + 1;
         const Real *a = in.first + traced(panel, 0, below) + lane;
         for (size_t unit = thread / LANES; unit < width(layer); unit += WAYS) {
+            const size_t at = unit * LANES + lane;
             Real tangent = mean(in.third, below, unit, a);
             if (below > 0) {
                 const Real *weights = in.second + weight(below) + unit;
                 tangent = product(weights, width(layer), out + signalled(panel, below) + lane, width(below), tangent);
             }
-            tangent *= slope(layer, in.first[traced(panel, 0, layer) + lane + unit * LANES]);
-            out[signalled(panel, layer) + lane + unit * LANES] = tangent;
+            out[signalled(panel, layer) + at] = slope(layer, in.first[traced(panel, 0, layer) + at]) * tangent;
         }
     }
 };

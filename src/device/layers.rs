@@ -4,9 +4,9 @@
 //!
 //! Events lie in panels of 32, a warp's lanes. Units stand one after another, layer by layer, and so do weights: each layer's are
 //! `[inputs + 1, outputs]`, the last row the biases. Weights have one plane, their means, or two, with their variances. A *trace*
-//! `[panels, planes, units, 32]` has the activations of all units, inputs and outputs too, and of uncertain weights a second plane:
-//! `ε / (2 √(Vᵀ a²))`, by which a unit's pre-activation grows with its variance, and 0 for inputs. *Signals* `[panels, units, 32]` are
-//! those of all units but inputs.
+//! `[panels, planes, units, 32]` has the activations of all units, inputs and outputs too, and of uncertain weights a second
+//! plane: `ε / (2 √(Vᵀ a²))`, by which a unit's pre-activation grows with its variance, and 0 for inputs. *Signals*
+//! `[panels, units, 32]` are those of all units but inputs.
 
 use std::array;
 
@@ -23,7 +23,7 @@ const WAYS: usize = 16;
 /// A unit's values in a panel.
 type Lanes = [f32; PANEL];
 
-/// A network of ten layers of weights at most.
+/// A network of one layer of weights at least and ten at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layers {
     /// Inputs, units of each hidden layer, outputs.
@@ -70,9 +70,9 @@ pub struct Operation<'a> {
 }
 
 impl Layers {
-    /// Traces `[networks · panels, planes, units, 32]` of networks with `weights` `[networks, planes, parameters]`, from `inputs` `[sets,
-    /// panels, inputs + 1, 32]`: a set for each network or one for all. `draws` `[networks · panels, units, 32]` are ε of all units but
-    /// inputs, where weights have two planes.
+    /// Traces `[networks · panels, planes, units, 32]` of networks with `weights` `[networks, planes, parameters]`, from `inputs`
+    /// `[sets, panels, inputs + 1, 32]`: a set for each network or one for all. `draws` `[networks · panels, units, 32]` are ε of
+    /// all units but inputs, where weights have two planes.
     pub fn forward(&self, inputs: &Tensor, weights: &Tensor, draws: Option<&Tensor>) -> Result<Tensor> {
         self.launch(Kind::Forward, [inputs, weights, draws.unwrap_or(weights)])
     }
@@ -87,7 +87,7 @@ impl Layers {
         self.launch(Kind::InputSignal, [trace, weights, signals])
     }
 
-    /// The derivatives of all units but inputs `[panels, units, 32]` along `direction` in the weights' means, each `[parameters]`.
+    /// The derivatives of all units but inputs `[panels, units, 32]` along `direction` in the `means`, each `[parameters]`.
     pub fn tangent(&self, trace: &Tensor, means: &Tensor, direction: &Tensor) -> Result<Tensor> {
         self.launch(Kind::Tangent, [trace, means, direction])
     }
@@ -187,8 +187,8 @@ impl Launch for Operation<'_> {
         }
     }
 
-    /// The sizes are panels, planes of the trace, an option (forwards: whether each network has inputs of its own; backwards: whether
-    /// variances are a way, too), whether units are rectified, layers of weights, and the widths.
+    /// The sizes are panels, planes of the trace, an option (forwards: whether each network has inputs of its own; backwards:
+    /// whether variances are a way, too), whether units are rectified, layers of weights, and the widths.
     fn plan(&self, shapes: [&Shape; 3]) -> Result<Plan> {
         let [first, second, third] = shapes;
         let ([inputs, outputs, units], parameters) = (self.layers.units(), self.layers.parameters());
@@ -198,7 +198,7 @@ impl Launch for Operation<'_> {
             _ => (first.dims4()?.0, first.dims4()?.1),
         };
         let (trace, signals) = (Shape::from((panels, planes, units, PANEL)), Shape::from((panels, upper, PANEL)));
-        let ways = || Ok::<_, Error>(second.dims2()?.0);
+        let ways = || Ok::<_, Error>(second.dims2()?.0.min(planes).max(1));
         // What there should be, the blocks, the option, and what comes of it.
         let (expected, blocks, option, shape) = match self.kind {
             Kind::Forward => {
@@ -210,11 +210,11 @@ impl Launch for Operation<'_> {
                 (expected, blocks, sets > 1, (blocks, planes, units, PANEL).into())
             }
             Kind::Backward => {
-                let ways = ways()?.min(planes);
+                let ways = ways()?;
                 ([trace, (ways, parameters).into(), (panels, outputs, PANEL).into()], panels, ways == 2, signals)
             }
             Kind::InputSignal => {
-                let ways = ways()?.min(planes);
+                let ways = ways()?;
                 ([trace, (ways, parameters).into(), signals], panels, ways == 2, (panels, inputs, PANEL).into())
             }
             Kind::Tangent => ([trace, parameters.into(), parameters.into()], panels, false, signals),

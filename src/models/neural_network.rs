@@ -239,8 +239,8 @@ impl Network {
         Ok(Self { layout, config, workspaces, samples, prior: Arc::default(), device: None })
     }
 
-    /// The same network with its layers' arithmetic done on `device`: worth it for wide layers and large blocks. Blocks that the device
-    /// fails on are done by the processor, or not learnt; both agree to rounding.
+    /// The same network with its layers' arithmetic done on `device`: worth it for wide layers and large blocks. Blocks that the
+    /// device fails on are done by the processor, or not learnt; both agree to rounding.
     pub fn on(self, device: Device) -> Self {
         Self { workspaces: Pool::default(), samples: Pool::default(), device: Some(device), ..self }
     }

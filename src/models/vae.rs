@@ -171,8 +171,8 @@ impl Vae {
         Ok(Self { schema, config, inputs, columns, encoder, decoder, start, prior, workspaces, samples, device: None })
     }
 
-    /// The same autoencoder with its layers' arithmetic done on `device`: worth it for wide layers and large blocks. Blocks that the
-    /// device fails on are done by the processor, or not learnt; both agree to rounding.
+    /// The same autoencoder with its layers' arithmetic done on `device`: worth it for wide layers and large blocks. Blocks that
+    /// the device fails on are done by the processor, or not learnt; both agree to rounding.
     pub fn on(self, device: Device) -> Self {
         Self { workspaces: Pool::default(), samples: Pool::default(), device: Some(device), ..self }
     }

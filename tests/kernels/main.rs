@@ -200,6 +200,7 @@ fn shapes_that_no_network_has_are_refused() {
         layers.backward(&trace, &single(3, &[2, parameters]), &single(4, &[2, 1, PANEL])).is_err(),
         "nor a way back through it"
     );
+    assert!(layers.backward(&trace, &single(3, &[0, parameters]), &single(4, &[2, 1, PANEL])).is_err(), "nor without weights");
     let deep = Layers { widths: vec![1; 12], rectified: true };
     let inputs = [single(1, &[1, 1, 2, PANEL]), single(2, &[1, 1, 22]), single(3, &[1])];
     assert!(deep.forward(&inputs[0], &inputs[1], None).is_err(), "eleven layers are more than a kernel is told of");

@@ -61,8 +61,8 @@ impl<T: Real> Pass<T> {
         Self { shape: shape.clone(), panels: 0, traces, output, transposed, spread, elsewhere: None }
     }
 
-    /// The same on `device` if there is one, in single precision. If it fails, what goes forwards then is done by the processor, and so
-    /// is all that comes later; a block that was on its way back is lost, and everything of it NaN.
+    /// The same on `device` if there is one, in single precision. If it fails, what goes forwards then is done by the processor,
+    /// and so is all that comes later; a block that was on its way back is lost, and everything of it NaN.
     pub fn on(self, device: Option<&Device>) -> Self {
         Self { elsewhere: device.map(|device| Passing::new(&self.shape, device)), ..self }
     }
@@ -147,8 +147,8 @@ impl<T: Real> Pass<T> {
         &mut self.traces[last].signal
     }
 
-    /// Carries the signals of the output back to every layer. Here and in what follows, weights are those of the latest
-    /// [`Pass::forward`], which a device has kept.
+    /// Carries the signals of the output back to every layer. Here and below, weights are those of the latest [`Pass::forward`],
+    /// which a device has kept.
     pub fn backward(&mut self, mean: &Parameters<T>, variance: Option<&Parameters<T>>, path: Path) {
         let variance = variance.filter(|_| path == Path::Whole);
         let signal = &self.traces[self.traces.len() - 1].signal;

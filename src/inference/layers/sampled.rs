@@ -38,8 +38,8 @@ impl<T: Real> Sampled<T> {
         Self { shape: shape.clone(), draws, weights: vec![zeros; samples], elsewhere: None }
     }
 
-    /// The same predicting on `device` if there is one, in single precision. If it fails, the processor predicts until weights are next
-    /// set.
+    /// The same predicting on `device` if there is one, in single precision. If it fails, the processor predicts until weights
+    /// are next set.
     pub fn on(self, device: Option<&Device>) -> Self {
         Self { elsewhere: device.map(|device| Predicting::new(&self.shape, device)), ..self }
     }

@@ -374,8 +374,8 @@ fn a_decoder_moved_by_other_steps_goes_on_from_a_snapshot() {
     assert_ne!(next(&forgetful), next(&evidence));
 }
 
-/// With its layers' arithmetic done on a device, each that there is, the autoencoder says the same; and where encoder and decoder are too
-/// deep for one, they are the processor's. Each block is learnt from what the processor has.
+/// With its layers' arithmetic done on a device, each that there is, the autoencoder says the same; and where encoder and decoder
+/// are too deep for one, they are the processor's. Each block is learnt from what the processor has.
 #[test]
 fn devices_tell_the_same_story() {
     let rows = mixed(400, 0.2);
