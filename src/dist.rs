@@ -17,6 +17,7 @@ pub mod lanes;
 pub mod normal_gamma;
 pub mod normal_wishart;
 pub mod poisson;
+pub mod pooled;
 pub mod solve;
 pub mod special;
 pub mod student;

@@ -8,6 +8,7 @@ use std::f64::consts::{LN_2, PI};
 use nalgebra::{DMatrix, DVector};
 
 use super::family::{ExponentialFamily, NoMember};
+use super::pooled::pool;
 use super::solve::wishart_dof;
 use super::special::{LN_TAU, deviance, digamma, ln_gamma, ln_gamma_excess, trigamma};
 pub use super::triangle::NotPositiveDefinite;
@@ -36,8 +37,8 @@ impl NormalWishart {
     pub fn observe(&self, count: f64, mean: &DVector<f64>, scatter: &DMatrix<f64>) -> Self {
         let strength = self.strength + count;
         let gap = mean - &self.mean;
-        let mut sum = &self.scatter + scatter;
-        sum.ger(self.strength * count / strength, &gap, &gap, 1.0);
+        let mut sum = self.scatter.clone();
+        pool(&mut sum, scatter, self.strength * count / strength, &gap);
         Self { mean: &self.mean + &gap * (count / strength), strength, dof: self.dof + count, scatter: sum }
     }
 

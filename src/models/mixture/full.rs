@@ -12,7 +12,7 @@ use nalgebra::{DMatrix, DVector};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::batch::NumberColumns;
-use super::kernel::{Matrix, TILE, select, sum, total, vectors, vectors_mut};
+use super::kernel::{Matrix, TILE, select, sum, tile, total, vectors, vectors_mut};
 use super::statistics::JointMoments;
 use crate::dist::lanes::{LANES, Lanes};
 use crate::dist::normal_wishart::{NormalWishart, NotPositiveDefinite, log_density_variance};
@@ -249,14 +249,17 @@ impl WithSimd for Squares<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f64> {
         let mut out = vec![[0.0; LANES]; self.numbers.groups];
-        let count = vectors::<S>(&out).len();
-        let mut gaps = vec![[simd.splat_f64s(0.0); TILE]; self.normal.live.len()];
+        let squares = vectors_mut::<S>(&mut out);
+        let mut gaps = vec![simd.splat_f64s(0.0); TILE * self.normal.live.len()];
         let mut at = 0;
-        while at < count {
-            let tile = TILE.min(count - at);
-            let squares = self.tile(simd, at, tile, &mut gaps);
-            vectors_mut::<S>(&mut out)[at..at + tile].copy_from_slice(&squares[..tile]);
-            at += tile;
+        while at < squares.len() {
+            let left = squares.len() - at;
+            at += match left {
+                TILE.. => self.tile::<S, TILE>(simd, at, &mut gaps, squares),
+                4.. => self.tile::<S, 4>(simd, at, &mut gaps, squares),
+                2.. => self.tile::<S, 2>(simd, at, &mut gaps, squares),
+                _ => self.tile::<S, 1>(simd, at, &mut gaps, squares),
+            };
         }
         let mut out = out.into_flattened();
         out.truncate(self.numbers.events);
@@ -265,32 +268,34 @@ impl WithSimd for Squares<'_> {
 }
 
 impl Squares<'_> {
-    /// Of the first `count` vectors from `at` on.
+    /// Those of T vectors from `at` on. Returns T.
     #[inline(always)]
-    fn tile<S: Simd>(&self, simd: S, at: usize, count: usize, gaps: &mut [[S::f64s; TILE]]) -> [S::f64s; TILE] {
+    fn tile<S: Simd, const T: usize>(&self, simd: S, at: usize, gaps: &mut [S::f64s], squares: &mut [S::f64s]) -> usize {
         let Self { normal, numbers } = self;
         let dim = normal.live.len();
+        let gaps = &mut gaps.as_chunks_mut::<T>().0[..dim];
         for (d, gaps) in gaps.iter_mut().enumerate() {
             let [mean, live] = [normal.belief.mean[d], normal.live[d]].map(|value| simd.splat_f64s(value));
-            for (gap, z) in gaps.iter_mut().zip(&vectors::<S>(numbers.column(d))[at..at + count]) {
+            for (gap, z) in gaps.iter_mut().zip(&tile::<S, T>(numbers.column(d), at)) {
                 *gap = simd.mul_f64s(simd.sub_f64s(*z, mean), live);
             }
         }
-        let zeros = [simd.splat_f64s(0.0); TILE];
+        let zeros = [simd.splat_f64s(0.0); T];
         let mut square = zeros;
         for (row, factors) in normal.whitening.chunks_exact(dim).enumerate() {
             let mut white = zeros;
             for (gap, factor) in gaps.iter().zip(&factors[..=row]) {
                 let factor = simd.splat_f64s(*factor);
-                for t in 0..TILE {
+                for t in 0..T {
                     white[t] = simd.mul_add_f64s(gap[t], factor, white[t]);
                 }
             }
-            for t in 0..TILE {
+            for t in 0..T {
                 square[t] = simd.mul_add_f64s(white[t], white[t], square[t]);
             }
         }
-        square
+        squares[at..at + T].copy_from_slice(&square);
+        T
     }
 }
 

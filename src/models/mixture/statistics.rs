@@ -7,6 +7,7 @@ use nalgebra::{DMatrix, DVector};
 
 use super::tally::Tally;
 use crate::checkpoint::{CheckpointError, Reader};
+use crate::dist::pooled::pool;
 
 /// Count, mean and scatter `Σ(x − mean)²` of a weighted set of numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -107,8 +108,7 @@ impl JointMoments {
         let gap = &other.mean - &self.mean;
         let share = other.count / count;
         self.mean.axpy(share, &gap, 1.0);
-        self.scatter += &other.scatter;
-        self.scatter.ger(self.count * share, &gap, &gap, 1.0);
+        pool(&mut self.scatter, &other.scatter, self.count * share, &gap);
         self.count = count;
     }
 }

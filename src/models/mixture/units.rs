@@ -3,6 +3,8 @@
 //! A number column is standardised by the mean μ and standard deviation σ of everything seen, `z = (x − μ)/σ`, or by a configured
 //! location and scale. A column is *live* once it has varied; until then every value of it is as likely as every other.
 
+use pulp::Arch;
+
 use super::evidence::Shape;
 use super::recent::REMEMBERED;
 use super::statistics::{JointMoments, Moments, Numbers, Statistics};
@@ -149,7 +151,13 @@ impl Units {
 
 /// Multiplies the scatter by `factors` on both sides.
 fn rescale(joint: &mut JointMoments, factors: &[f64]) {
-    for (mut column, factor) in joint.scatter.column_iter_mut().zip(factors) {
-        column.iter_mut().zip(factors).for_each(|(entry, other)| *entry = *entry * factor * other);
-    }
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let columns = joint.scatter.as_mut_slice().chunks_exact_mut(factors.len().max(1));
+            for (column, factor) in columns.zip(factors) {
+                column.iter_mut().zip(factors).for_each(|(entry, other)| *entry = *entry * factor * other);
+            }
+        },
+    );
 }
