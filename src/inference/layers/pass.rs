@@ -5,7 +5,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::accelerated::Passing;
 use super::parameters::{Parameters, pitch};
-use super::product::{Left, product};
+use super::product::{Left, affine, product, reach};
 use super::real::Real;
 use super::{Activation, PANEL, Shape, panels};
 use crate::device;
@@ -253,7 +253,7 @@ impl<T: Real> WithSimd for Forward<'_, T> {
                 };
                 let size = (columns, rows, PANEL);
                 let left = Left { data: &mean.layers[index], row: 1, column: pitch(columns) };
-                product(simd, size, left, input, next, false);
+                affine(simd, size, left, input, next, false);
                 let squares = &mut trace.squares[within];
                 for (square, a) in squares.iter_mut().zip(input) {
                     *square = *a * *a;
@@ -261,7 +261,7 @@ impl<T: Real> WithSimd for Forward<'_, T> {
                 if let Some(variance) = variance {
                     let spread = &mut pass.spread[..columns * PANEL];
                     let left = Left { data: &variance.layers[index], ..left };
-                    product(simd, size, left, squares, spread, false);
+                    affine(simd, size, left, squares, spread, false);
                     let (draws, widening) = (&trace.draws[units.clone()], &mut trace.widening[units]);
                     for i in 0..spread.len() {
                         let (draw, deviation) = (T::of(f64::from(draws[i])), spread[i].sqrt());
@@ -398,8 +398,12 @@ impl<T: Real> WithSimd for Outer<'_, T> {
                     }
                 }
                 let input = if kind == Sum::Gradient { &trace.input } else { &trace.squares };
-                let left = Left { data: &input[panel * rows * PANEL..], row: PANEL, column: 1 };
-                product(simd, (rows, PANEL, pitch), left, transposed, sum, true);
+                let input = &input[panel * rows * PANEL..(panel + 1) * rows * PANEL];
+                let whole = reach(input, rows, PANEL);
+                let bias = (rows - 1) * pitch;
+                let left = |data| Left { data, row: PANEL, column: 1 };
+                product(simd, (whole, PANEL, pitch), left(input), transposed, &mut sum[..bias], true);
+                product(simd, (1, PANEL, pitch), left(&input[(rows - 1) * PANEL..]), transposed, &mut sum[bias..], true);
             }
         }
     }
@@ -426,7 +430,7 @@ impl<T: Real> WithSimd for Tangent<'_, T> {
                 let out = &mut trace.signal[units.clone()];
                 let input = &trace.input[panel * rows * PANEL..(panel + 1) * rows * PANEL];
                 let left = |of| Left { data: of, row: 1, column: pitch(columns) };
-                product(simd, (columns, rows, PANEL), left(&direction.layers[index]), input, out, false);
+                affine(simd, (columns, rows, PANEL), left(&direction.layers[index]), input, out, false);
                 if let Some(below) = before.last() {
                     let below = &below.signal[panel * (rows - 1) * PANEL..(panel + 1) * (rows - 1) * PANEL];
                     product(simd, (columns, rows - 1, PANEL), left(&mean.layers[index]), below, out, true);
@@ -457,7 +461,7 @@ impl<T: Real> WithSimd for VarianceAlong<'_, T> {
                 let spread = &mut pass.spread[..columns * PANEL];
                 let left = Left { data: &variance.layers[index], row: 1, column: pitch(columns) };
                 let squares = &trace.squares[panel * rows * PANEL..(panel + 1) * rows * PANEL];
-                product(simd, (columns, rows, PANEL), left, squares, spread, false);
+                affine(simd, (columns, rows, PANEL), left, squares, spread, false);
                 let signal = &trace.signal[panel * columns * PANEL..(panel + 1) * columns * PANEL];
                 for (spread, signal) in spread.chunks_exact(PANEL).zip(signal.chunks_exact(PANEL)) {
                     for i in 0..PANEL {

@@ -5,7 +5,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::accelerated::Predicting;
 use super::parameters::{Parameters, pitch};
-use super::product::{Left, product};
+use super::product::{Left, affine};
 use super::real::Real;
 use super::{Activation, PANEL, Shape, panels};
 use crate::noise::Noise;
@@ -120,7 +120,7 @@ impl<T: Real> WithSimd for Predict<'_, T> {
                     let input = if index == 0 { input } else { &here[..rows * PANEL] };
                     let next = if index == last { &mut *out } else { &mut there[..columns * PANEL] };
                     let left = Left { data: weights, row: 1, column: pitch(columns) };
-                    product(simd, (columns, rows, PANEL), left, input, next, false);
+                    affine(simd, (columns, rows, PANEL), left, input, next, false);
                     if index < last {
                         if shape.activation == Activation::Relu {
                             for a in next.iter_mut() {
