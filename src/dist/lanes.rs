@@ -5,11 +5,43 @@
 
 use std::f64::consts::SQRT_2;
 
+use pulp::Arch;
+
 /// Numbers handled at a time.
 pub const LANES: usize = 8;
 
 /// Eight numbers.
 pub type Lanes = [f64; LANES];
+
+/// `Σ f(x)` by lanes, in a fixed order.
+pub fn sum<T: Copy>(numbers: &[T], f: impl Fn(T) -> f64) -> f64 {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let (groups, rest) = numbers.as_chunks::<LANES>();
+            let mut sums = [0.0; LANES];
+            for group in groups {
+                for i in 0..LANES {
+                    sums[i] += f(group[i]);
+                }
+            }
+            sums.iter().sum::<f64>() + rest.iter().map(|x| f(*x)).sum::<f64>()
+        },
+    )
+}
+
+/// Whether all are finite: 0 · x is 0 for what is finite, and NaN for what is not.
+pub fn all_finite(numbers: &[f64]) -> bool {
+    sum(numbers, |x| 0.0 * x) == 0.0
+}
+
+/// Adds `more` to `sums`, element by element.
+pub fn add(sums: &mut [f64], more: &[f64]) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more),
+    );
+}
 
 /// 2^52 + 1023: subtracting it from a float with these low bits leaves the exponent as a number.
 const EXPONENT_BIAS: f64 = 4_503_599_627_370_496.0 + 1023.0;

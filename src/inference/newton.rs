@@ -28,6 +28,7 @@ use super::NotFinite;
 use super::layers::{Parameters, Real, Shape};
 use super::optimiser::{Method, Optimiser, State};
 use super::rule::Pace;
+use crate::dist::lanes;
 
 /// How the rule learns. The defaults do well on data of all kinds; they are not meant to be tuned.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -156,8 +157,8 @@ impl Site {
     /// Adds the evidence of other events.
     pub fn add(&mut self, other: &Self) {
         self.weight += other.weight;
-        self.curvature.iter_mut().zip(&other.curvature).for_each(|(sum, x)| *sum += x);
-        self.shift.iter_mut().zip(&other.shift).for_each(|(sum, x)| *sum += x);
+        lanes::add(&mut self.curvature, &other.curvature);
+        lanes::add(&mut self.shift, &other.shift);
     }
 
     /// Weighs all events by `factor`.
@@ -168,7 +169,7 @@ impl Site {
 
     /// Whether all numbers are finite.
     pub fn is_finite(&self) -> bool {
-        self.weight.is_finite() && self.curvature.iter().chain(&self.shift).all(|x| x.is_finite())
+        self.weight.is_finite() && lanes::all_finite(&self.curvature) && lanes::all_finite(&self.shift)
     }
 }
 
@@ -314,8 +315,11 @@ impl Newton {
             },
         );
         let normal = Normal { mean, variance, own: own.clone(), total, noise, events };
-        let finite = normal.mean.iter().chain(&normal.variance).all(|x| x.is_finite());
-        if finite { Ok(normal) } else { Err(NotFinite { quantity: "a weight's posterior".into() }) }
+        if lanes::all_finite(&normal.mean) && lanes::all_finite(&normal.variance) {
+            Ok(normal)
+        } else {
+            Err(NotFinite { quantity: "a weight's posterior".into() })
+        }
     }
 
     /// Moves a site of those with sum `own` so that their mean is drawn to that of `news` by its share of all evidence, own and
@@ -407,18 +411,33 @@ impl Newton {
         learnt.weight = keep * site.weight + fresh;
         let steady = self.curvature * (normal.own.weight - site.weight + learnt.weight);
         let stride = Self::stride(normal.own.weight, normal.total.weight);
-        let mut square = 0.0;
-        for (i, step) in steps.into_iter().enumerate() {
-            let longest = self.longest / prior.precision[i].sqrt();
-            let step = stride * step;
-            let change = step.clamp(-longest, longest);
-            clipped |= change != step;
-            square += change * change / normal.variance[i];
-            learnt.curvature[i] = keep * site.curvature[i] + curvature[i];
-            let whole = normal.own.curvature[i] - site.curvature[i] + learnt.curvature[i] + steady;
-            learnt.shift[i] = whole * (normal.mean[i] + change) - (normal.own.shift[i] - site.shift[i]);
+        // How far each weight goes, within `longest` of its prior's standard deviations.
+        let mut changes: Vec<f64> = steps.into_iter().map(|step| stride * step).collect();
+        for (change, precision) in changes.iter_mut().zip(&prior.precision) {
+            if *change * *change * precision > self.longest * self.longest {
+                let longest = self.longest / precision.sqrt();
+                (*change, clipped) = (change.clamp(-longest, longest), true);
+            }
         }
-        let step = Step { norm: square.sqrt(), clipped };
+        let mut squares = vec![0.0; count];
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                let [mean, variance, changes, fresh] =
+                    [&normal.mean, &normal.variance, &changes, &curvature].map(|of| &of[..count]);
+                let [own, own_shift] = [&normal.own.curvature, &normal.own.shift].map(|of| &of[..count]);
+                let [before, before_shift] = [&site.curvature, &site.shift].map(|of| &of[..count]);
+                let (after, after_shift) = (&mut learnt.curvature[..count], &mut learnt.shift[..count]);
+                let squares = &mut squares[..count];
+                for i in 0..count {
+                    squares[i] = changes[i] * changes[i] / variance[i];
+                    after[i] = keep * before[i] + fresh[i];
+                    let whole = own[i] - before[i] + after[i] + steady;
+                    after_shift[i] = whole * (mean[i] + changes[i]) - (own_shift[i] - before_shift[i]);
+                }
+            },
+        );
+        let step = Step { norm: lanes::sum(&squares, |square| square).sqrt(), clipped };
         if step.norm.is_finite() && learnt.is_finite() {
             Ok((learnt, step))
         } else {

@@ -7,7 +7,7 @@ use pulp::Arch;
 
 use super::NotFinite;
 use super::layers::Real;
-use crate::dist::lanes::LANES;
+use crate::dist::lanes;
 
 /// How a gradient becomes a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,7 +62,7 @@ pub struct State<T> {
 impl<T: Real> State<T> {
     /// Whether all numbers are finite.
     pub fn is_finite(&self) -> bool {
-        self.first.iter().chain(&self.second).all(|number| number.is_finite())
+        [&self.first, &self.second].into_iter().all(|numbers| lanes::sum(numbers, |x| 0.0 * x.wide()) == 0.0)
     }
 
     /// The same in another precision.
@@ -99,7 +99,7 @@ impl Optimiser {
     pub fn step<T: Real>(&self, state: &mut State<T>, parameters: &mut [T], gradient: &[T]) -> Result<Step, NotFinite> {
         assert_eq!(parameters.len(), gradient.len(), "a gradient has a number for each parameter");
         assert_eq!(parameters.len(), state.first.len(), "a state belongs to its parameters");
-        let gradient_norm = sum(gradient, |g| g.wide() * g.wide()).sqrt();
+        let gradient_norm = lanes::sum(gradient, |g| g.wide() * g.wide()).sqrt();
         let clipped = gradient_norm > self.greatest_norm;
         let shrink = T::of(if clipped { self.greatest_norm / gradient_norm } else { 1.0 });
         if !gradient_norm.is_finite() {
@@ -139,8 +139,7 @@ impl Optimiser {
                 },
             ),
         }
-        // 0 · x is 0 for what is finite, and NaN for what is not.
-        if [&at, &first, &second].into_iter().any(|numbers| sum(numbers, |x| 0.0 * x.wide()) != 0.0) {
+        if [&at, &first, &second].into_iter().any(|numbers| lanes::sum(numbers, |x| 0.0 * x.wide()) != 0.0) {
             return Err(NotFinite { quantity: "a parameter after its step".into() });
         }
         parameters.copy_from_slice(&at);
@@ -149,23 +148,6 @@ impl Optimiser {
         state.clipped += u64::from(clipped);
         Ok(Step { gradient_norm, clipped })
     }
-}
-
-/// `Σ f(x)` by lanes, in a fixed order.
-fn sum<T: Real>(numbers: &[T], f: impl Fn(T) -> f64) -> f64 {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let (groups, rest) = numbers.as_chunks::<LANES>();
-            let mut sums = [0.0; LANES];
-            for group in groups {
-                for i in 0..LANES {
-                    sums[i] += f(group[i]);
-                }
-            }
-            sums.iter().sum::<f64>() + rest.iter().map(|x| f(*x)).sum::<f64>()
-        },
-    )
 }
 
 #[cfg(test)]

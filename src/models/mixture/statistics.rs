@@ -7,6 +7,7 @@ use nalgebra::{DMatrix, DVector};
 
 use super::tally::Tally;
 use crate::checkpoint::{CheckpointError, Reader};
+use crate::dist::lanes::all_finite;
 use crate::dist::pooled::pool;
 
 /// Count, mean and scatter `Σ(x − mean)²` of a weighted set of numbers.
@@ -212,11 +213,6 @@ impl Statistics {
             && self.sums.iter().all(|column| column.count.is_finite() && column.sum.is_finite())
             && self.categories.iter().all(|tally| all_finite(tally.slots()))
     }
-}
-
-/// Whether all are finite, without a branch for each.
-fn all_finite(numbers: &[f64]) -> bool {
-    numbers.iter().fold(true, |finite, x| finite & x.is_finite())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Vae;
 use super::columns::{Column, Likelihood};
 use crate::checkpoint::{CheckpointError, Reader, Tensor};
+use crate::dist::lanes;
 use crate::features::Schema;
 use crate::inference::newton::Site;
 use crate::inference::optimiser::State;
@@ -59,7 +60,8 @@ impl VaeEvidence {
     pub(super) fn is_finite(&self) -> bool {
         let moments = |m: &Moments| m.count.is_finite() && m.mean.is_finite() && m.scatter.is_finite();
         self.inputs.iter().chain(&self.columns).all(moments)
-            && self.residuals.iter().flatten().chain(&self.encoder).all(|x| x.is_finite())
+            && lanes::all_finite(self.residuals.as_flattened())
+            && lanes::all_finite(&self.encoder)
             && self.decoder.is_finite()
             && self.memory.is_finite()
     }
@@ -112,9 +114,9 @@ impl Evidence for VaeEvidence {
         self.events += other.events;
         let moments = self.inputs.iter_mut().chain(&mut self.columns).zip(other.inputs.iter().chain(&other.columns));
         moments.for_each(|(sum, more)| sum.add(more));
-        let sums = self.missing.iter_mut().chain(self.residuals.iter_mut().flatten()).chain(&mut self.encoder);
-        let more = other.missing.iter().chain(other.residuals.iter().flatten()).chain(&other.encoder);
-        sums.zip(more).for_each(|(sum, more)| *sum += more);
+        lanes::add(&mut self.missing, &other.missing);
+        lanes::add(self.residuals.as_flattened_mut(), other.residuals.as_flattened());
+        lanes::add(&mut self.encoder, &other.encoder);
         for (texts, more) in self.texts.iter_mut().zip(&other.texts) {
             more.iter().for_each(|(text, count)| *texts.entry(text.clone()).or_default() += count);
         }
@@ -127,7 +129,8 @@ impl Evidence for VaeEvidence {
             moments.count *= factor;
             moments.scatter *= factor;
         }
-        let sums = self.missing.iter_mut().chain(self.residuals.iter_mut().flatten()).chain(&mut self.encoder);
+        self.encoder.iter_mut().for_each(|sum| *sum *= factor);
+        let sums = self.missing.iter_mut().chain(self.residuals.as_flattened_mut());
         sums.chain(self.texts.iter_mut().flat_map(BTreeMap::values_mut)).for_each(|sum| *sum *= factor);
         self.decoder.scale(factor);
     }
