@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if env::var_os("CARGO_FEATURE_CUDA").is_some() {
         println!("cargo:rerun-if-changed=src/device");
         println!("cargo:rerun-if-env-changed=NVCC");
-        for name in ["diagonal", "layers", "regression"] {
+        for name in ["diagonal", "joint", "layers"] {
             compile_kernels(&format!("src/device/{name}.cu"))?;
         }
     }

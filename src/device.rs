@@ -6,9 +6,9 @@
 #[cfg(feature = "cuda")]
 mod cuda;
 pub mod diagonal;
+pub mod joint;
 pub mod launch;
 pub mod layers;
-pub mod regression;
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,6 +1,6 @@
 // The operations of diagonal.rs on CUDA: the formulas and the shapes are there.
 
-#include "kernel.h"
+#include "responsibilities.h"
 
 // A column's log density. `table` points at the first of its parameters, which lie `stride` apart.
 struct Gaussian {
@@ -17,67 +17,22 @@ struct Student {
     }
 };
 
-// A block takes EVENTS events, side by side in memory, and has several threads for each.
-template <class Family> struct Responsibilities {
-    static constexpr int EVENTS = 32;
-
-    struct Shared {
-        Real sum[EVENTS];
-    };
-
-    const Real *cells, *table, *offset;
-    Real *out;
+// What the columns of an event that are not missing add to a row's log joint.
+template <class Family> struct Columns {
+    const Real *cells, *table;
     size_t events, columns, rows, first;
 
-    __device__ Responsibilities(Inputs in, Real *out, const Sizes &sizes)
-        : cells(in.first), table(in.second), offset(in.third), out(out), events(sizes.at[0]), columns(sizes.at[1]), rows(sizes.at[2]),
-          first(sizes.at[3]) {}
+    __device__ Columns(Inputs in, const Sizes &sizes)
+        : cells(in.first), table(in.second), events(sizes.at[0]), columns(sizes.at[1]), rows(sizes.at[3]),
+          first(sizes.at[2] - sizes.at[3]) {}
 
-    __device__ int phases() const { return 3; }
-
-    __device__ void phase(int phase, Shared &shared, int block, int thread, int threads) const {
-        const int lane = thread % EVENTS, way = thread / EVENTS, ways = threads / EVENTS;
-        const size_t event = (size_t)block * EVENTS + lane;
-        if (event < events) {
-            switch (phase) {
-            case 0: log_joints(event, way, ways); break;
-            case 1: if (way == 0) sum(event, shared.sum[lane]); break;
-            case 2: divide(event, shared.sum[lane], way, ways); break;
-            }
+    __device__ Real log_density(size_t row, size_t event) const {
+        Real log = 0;
+        for (size_t d = 0; row >= first && d < columns; d++) {
+            const Real z = cells[d * events + event];
+            log += isnan(z) ? 0 : Family::density(table + (row - first) * columns + d, rows * columns, z);
         }
-    }
-
-    __device__ void log_joints(size_t event, int way, int ways) const {
-        for (size_t row = way; row < first + rows; row += ways) {
-            Real log = offset[row * events + event];
-            if (row >= first) {
-                const Real *parameters = table + (row - first) * columns;
-                for (size_t d = 0; d < columns; d++) {
-                    const Real z = cells[d * events + event];
-                    log += isnan(z) ? 0 : Family::density(parameters + d, rows * columns, z);
-                }
-            }
-            out[row * events + event] = log;
-        }
-    }
-
-    __device__ void sum(size_t event, Real &sum) const {
-        const size_t end = (first + rows) * events;
-        Real most = -INFINITY;
-        for (size_t at = event; at < end; at += events) {
-            most = fmax(most, out[at]);
-        }
-        sum = 0;
-        for (size_t at = event; at < end; at += events) {
-            sum += out[at] = exp(out[at] - most);
-        }
-        out[end + event] = most + log(sum);
-    }
-
-    __device__ void divide(size_t event, Real sum, int way, int ways) const {
-        for (size_t row = way; row < first + rows; row += ways) {
-            out[row * events + event] /= sum;
-        }
+        return log;
     }
 };
 
@@ -131,6 +86,6 @@ struct Moments {
     }
 };
 
-KERNEL(gaussians, Responsibilities<Gaussian>)
-KERNEL(students, Responsibilities<Student>)
+KERNEL(gaussians, Responsibilities<Columns<Gaussian>>)
+KERNEL(students, Responsibilities<Columns<Student>>)
 KERNEL(moments, Moments)

@@ -69,7 +69,7 @@ impl Launch for Diagonal {
         }
     }
 
-    /// The sizes are events, columns, rows of the table, and rows before those.
+    /// The sizes are events, columns, rows, and how many of these, the last, are the table's.
     fn plan(&self, [cells, table, by_event]: [&Shape; 3]) -> Result<Plan> {
         let (columns, events) = cells.dims2()?;
         let all = by_event.dims2()?.0;
@@ -91,37 +91,38 @@ impl Launch for Diagonal {
             // A block takes one column of one row.
             Self::Moments => (rows * columns, 128, (3, rows, columns).into()),
         };
-        Ok(Plan { blocks, threads, sizes: Plan::sizes([events, columns, rows, all - rows])?, shape })
+        Ok(Plan { blocks, threads, sizes: Plan::sizes([events, columns, all, rows])?, shape })
     }
 
     fn reference(&self, plan: &Plan, [cells, table, by_event]: [&[f64]; 3]) -> Vec<f64> {
-        let [events, columns, rows, first, ..] = plan.sizes;
+        let [events, columns, all, rows, ..] = plan.sizes;
         match self {
             Self::Responsibilities(family) => {
-                responsibilities_of(*family, cells, table, by_event.to_vec(), [events, columns, rows, first])
+                let mut log = by_event.to_vec();
+                for row in 0..rows {
+                    let joint = &mut log[(all - rows + row) * events..][..events];
+                    for d in 0..columns {
+                        let parameters = &table[row * columns + d..];
+                        for (joint, z) in joint.iter_mut().zip(&cells[d * events..]).filter(|(_, z)| !z.is_nan()) {
+                            *joint += family.density(parameters, rows * columns, *z);
+                        }
+                    }
+                }
+                normalise(log, all, events)
             }
             Self::Moments => moments_of(cells, table, by_event, [events, columns, rows]),
         }
     }
 }
 
-fn responsibilities_of(family: Family, cells: &[f64], table: &[f64], mut log: Vec<f64>, sizes: [usize; 4]) -> Vec<f64> {
-    let [events, columns, rows, first] = sizes;
-    for row in 0..rows {
-        let joint = &mut log[(first + row) * events..][..events];
-        for d in 0..columns {
-            let parameters = &table[row * columns + d..];
-            for (joint, z) in joint.iter_mut().zip(&cells[d * events..]).filter(|(_, z)| !z.is_nan()) {
-                *joint += family.density(parameters, rows * columns, *z);
-            }
-        }
-    }
+/// What [`responsibilities`] are of log joints `[rows, events]`.
+pub(super) fn normalise(mut log: Vec<f64>, rows: usize, events: usize) -> Vec<f64> {
     for event in 0..events {
         let of_event = |row: usize| row * events + event;
-        let most = (0..first + rows).map(|row| log[of_event(row)]).fold(f64::NEG_INFINITY, f64::max);
-        (0..first + rows).for_each(|row| log[of_event(row)] = (log[of_event(row)] - most).exp());
-        let sum: f64 = (0..first + rows).map(|row| log[of_event(row)]).sum();
-        (0..first + rows).for_each(|row| log[of_event(row)] /= sum);
+        let most = (0..rows).map(|row| log[of_event(row)]).fold(f64::NEG_INFINITY, f64::max);
+        (0..rows).for_each(|row| log[of_event(row)] = (log[of_event(row)] - most).exp());
+        let sum: f64 = (0..rows).map(|row| log[of_event(row)]).sum();
+        (0..rows).for_each(|row| log[of_event(row)] /= sum);
         log.push(most + sum.ln());
     }
     log

@@ -1,7 +1,7 @@
 //! The kernels for CUDA against their reference. A C++ compiler takes the place of nvcc and a loop that of the GPU, so that the
 //! arithmetic, the indices and the phases between barriers are checked on every machine.
 
-mod regression;
+mod joint;
 
 use std::fmt::Debug;
 use std::io::{Read, Write};

@@ -7,7 +7,7 @@ use super::joint::{Gap, Joint};
 use super::panel::Panel;
 use super::tensors::Placed;
 use super::units::{Axis, Source, Still};
-use crate::device::regression::FARTHEST;
+use crate::device::joint::FARTHEST;
 use crate::dist::lanes::{LANES, Lanes};
 use crate::features::RowsView;
 use crate::models::Standard;

@@ -13,7 +13,7 @@
 use candle_core::Device;
 
 use crate::checkpoint::{CheckpointError, Reader, Tensor, TooLarge};
-use crate::device::regression::FARTHEST;
+use crate::device::joint::FARTHEST;
 use crate::dist::family::ExponentialFamily;
 use crate::dist::gamma::Gamma;
 use crate::dist::lanes::{self, LANES, Lanes};

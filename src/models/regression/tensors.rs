@@ -1,4 +1,4 @@
-//! The regressions' two products on a device that has many more arms than the processor, a launch each: see `device::regression`.
+//! The regressions' two products on a device that has many more arms than the processor, a launch each: see `device::joint`.
 //!
 //! Rows go there once a block, in raw units; what they are measured by goes with each product. Whatever the device doesn't do,
 //! the processor does: `panel` and `logits`.
@@ -11,7 +11,7 @@ use super::batch::{Lens, Observed, Table};
 use super::factor::Factor;
 use super::joint::Gap;
 use super::units::Source;
-use crate::device::regression;
+use crate::device::joint;
 
 /// A table where its arithmetic is done.
 #[derive(Clone, Debug)]
@@ -33,8 +33,7 @@ impl<'a> Placed<'a> {
     /// of U is `L⁻¹ (e_c ⊗ φ)` and φ are so many ones, then the row through the lens. `None` if the processor has to do it.
     pub fn predictions(&self, lens: &Lens, ones: usize, factor: &Factor, b: &[f64]) -> Option<Vec<Vec<f64>>> {
         let cells = self.cells.as_ref().filter(|_| !b.is_empty())?;
-        let predictions =
-            || regression::predictions(cells, &through(lens, ones, cells)?, &posterior(factor, b, cells)?)?.to_vec2();
+        let predictions = || joint::predictions(cells, &through(lens, ones, cells)?, &posterior(factor, b, cells)?)?.to_vec2();
         predictions().ok()
     }
 
@@ -42,7 +41,7 @@ impl<'a> Placed<'a> {
     /// `None` if the processor has to do it.
     pub fn moments(&self, inputs: usize, gaps: &[Gap], observed: &[Observed]) -> Option<Vec<(Vec<f64>, Vec<f64>)>> {
         let cells = self.cells.as_ref()?;
-        let moments = || regression::scatter(cells, &columns(inputs, gaps, cells)?, &to_tensor(observed, cells)?)?.to_vec2();
+        let moments = || joint::scatter(cells, &columns(inputs, gaps, cells)?, &to_tensor(observed, cells)?)?.to_vec2();
         let found: Vec<Vec<f64>> = moments().ok()?;
         let apart = |mut all: Vec<f64>| {
             let scatter = all.split_off(inputs + 1 + gaps.len());

@@ -1,6 +1,6 @@
-// The operations of regression.rs on CUDA: the formulas and the shapes are there.
+// The operations of joint.rs on CUDA: the formulas and the shapes are there.
 
-#include "kernel.h"
+#include "responsibilities.h"
 
 // The row that an entry of a lower triangle lies in. The root is exact where it is whole.
 __device__ static size_t row_of(size_t entry) { return (sqrt(8.0 * entry + 1) - 1) / 2; }
@@ -37,21 +37,21 @@ struct Scatter {
 
     __device__ Scatter(Inputs in, Real *out, const Sizes &sizes)
         : cells{in.first, sizes.at[0], sizes.at[1]}, table(in.second), weights(in.third),
-          targets(in.third + sizes.at[3] * sizes.at[0]), out(out), columns(sizes.at[2]) {}
+          targets(in.third + sizes.at[4]), out(out), columns(sizes.at[2]) {}
 
     __device__ int phases() const { return 2 * STEPS; }
 
     __device__ void phase(int phase, Shared &shared, int block, int thread, int threads) const {
-        const size_t contrast = block / triangle(columns), entry = block % triangle(columns);
+        const size_t set = block / triangle(columns), entry = block % triangle(columns);
         const size_t row = row_of(entry), column = entry - triangle(row);
         const bool means = phase < STEPS;
         const int kept = threads >> phase % STEPS;
-        Real *result = out + contrast * (columns + triangle(columns));
+        Real *result = out + set * (columns + triangle(columns));
         if (kept == threads) {
             if (means) {
-                sum(shared, contrast, row, column, thread, threads);
+                sum(shared, set, row, column, thread, threads);
             } else {
-                multiply(shared, contrast, row, column, thread, threads);
+                multiply(shared, set, row, column, thread, threads);
             }
         } else if (thread < kept) {
             for (int of = means ? 0 : 3; of < (means ? 3 : 4); of++) {
@@ -67,30 +67,30 @@ struct Scatter {
         }
     }
 
-    __device__ Real read(size_t column, size_t contrast, size_t event) const {
-        const Real x = cells.read(table[column], event, targets[contrast * cells.events + event]);
+    __device__ Real read(size_t column, size_t set, size_t event) const {
+        const Real x = cells.read(table[column], event, targets[set * cells.events + event]);
         return isnan(x) ? table[columns + column] : x;
     }
 
-    __device__ void sum(Shared &shared, size_t contrast, size_t row, size_t column, int thread, int threads) const {
+    __device__ void sum(Shared &shared, size_t set, size_t row, size_t column, int thread, int threads) const {
         Real count = 0, left = 0, right = 0;
         for (size_t event = thread; event < cells.events; event += threads) {
-            const Real weight = weights[contrast * cells.events + event];
+            const Real weight = weights[set * cells.events + event];
             count += weight;
-            left += weight * read(row, contrast, event);
-            right += weight * read(column, contrast, event);
+            left += weight * read(row, set, event);
+            right += weight * read(column, set, event);
         }
         shared.sums[0][thread] = count;
         shared.sums[1][thread] = left;
         shared.sums[2][thread] = right;
     }
 
-    __device__ void multiply(Shared &shared, size_t contrast, size_t row, size_t column, int thread, int threads) const {
+    __device__ void multiply(Shared &shared, size_t set, size_t row, size_t column, int thread, int threads) const {
         const Real left = shared.sums[1][0] / shared.sums[0][0], right = shared.sums[2][0] / shared.sums[0][0];
         Real product = 0;
         for (size_t event = thread; event < cells.events; event += threads) {
-            const Real root = sqrt(weights[contrast * cells.events + event]);
-            product += root * (read(row, contrast, event) - left) * (root * (read(column, contrast, event) - right));
+            const Real root = sqrt(weights[set * cells.events + event]);
+            product += root * (read(row, set, event) - left) * (root * (read(column, set, event) - right));
         }
         shared.sums[3][thread] = product;
     }
@@ -164,5 +164,48 @@ struct Predictions {
     }
 };
 
+struct Gaussian {
+    __device__ static Real tail(Real square) { return square; }
+};
+
+struct Student {
+    __device__ static Real tail(Real square) { return log1p(square); }
+};
+
+// The log densities of the first rows.
+template <class Family> struct Normals {
+    static constexpr int ROWS = 4;
+
+    const Real *cells, *table;
+    size_t events, dim, normals;
+
+    __device__ Normals(Inputs in, const Sizes &sizes)
+        : cells(in.first), table(in.second), events(sizes.at[0]), dim(sizes.at[1]), normals(sizes.at[3]) {}
+
+    __device__ Real log_density(size_t normal, size_t event) const {
+        if (normal >= normals) {
+            return 0;
+        }
+        const Real *mean = table + normal * (dim + dim * dim + 2), *whitening = mean + dim, *scalars = whitening + dim * dim;
+        // ROWS rows at a time, so that a gap is read once for all of them. L⁻¹ is lower triangular.
+        Real square = 0;
+        for (size_t row = 0; row < dim; row += ROWS) {
+            Real image[ROWS] = {};
+            for (size_t d = 0; d < dim && d < row + ROWS; d++) {
+                const Real gap = cells[d * events + event] - mean[d];
+                for (size_t k = 0; k < ROWS; k++) {
+                    image[k] += row + k < dim ? whitening[(row + k) * dim + d] * gap : 0;
+                }
+            }
+            for (size_t k = 0; k < ROWS; k++) {
+                square += image[k] * image[k];
+            }
+        }
+        return scalars[0] - scalars[1] * Family::tail(square);
+    }
+};
+
 KERNEL(scatter, Scatter)
 KERNEL(predictions, Predictions)
+KERNEL(gaussians, Responsibilities<Normals<Gaussian>>)
+KERNEL(students, Responsibilities<Normals<Student>>)

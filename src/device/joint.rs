@@ -1,14 +1,15 @@
-//! The two products that a regression is made of, for a whole block at once: the scatter of rows, and what a posterior predicts
-//! of them.
+//! Arithmetic of numbers jointly, for a whole block at once: the scatter of rows, what a regression's posterior predicts of them,
+//! and responsibilities of normals with full covariance.
 //!
-//! The code here is the reference; `regression.cu` is for CUDA.
+//! The code here is the reference; `joint.cu` is for CUDA.
 //!
-//! Both read `cells` `[inputs, events]`, NaN where missing. What of them a column is, its *source* says, a number in the first
-//! row of a table: below `inputs` that input's value; from there on, whether input `source − inputs` is missing, 1 or 0; and
-//! twice `inputs` what is no input at all.
+//! All read `cells` `[inputs, events]`, NaN where missing. What of them a regression's column is, its *source* says, a number in
+//! the first row of a table: below `inputs` that input's value; from there on, whether input `source − inputs` is missing, 1 or 0;
+//! and twice `inputs` what is no input at all.
 
 use candle_core::{Error, Result, Shape, Tensor};
 
+use super::diagonal::{Family, normalise};
 use super::launch::{Launch, Module, Plan, module};
 
 /// Numbers in standard units are held within ± this, so that their fourth powers stay finite.
@@ -19,20 +20,23 @@ pub const MOST_CLASSES: usize = 32;
 
 /// An operation of three tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Regression {
+pub enum Joint {
     /// See [`scatter`].
     Scatter,
     /// See [`predictions`].
     Predictions,
+    /// See [`responsibilities`].
+    Responsibilities(Family),
 }
 
 /// The weighted mean of each column, and `Σ_e w_e (x_e − mean)(x_e − mean)ᵀ`, its lower triangle row after row: so
-/// `[contrasts, columns + columns (columns + 1) / 2]`, for every contrast with weights and targets of its own.
+/// `[sets, columns + columns (columns + 1) / 2]`, for every set of weights. Where no event has a weight there is no mean, but NaN.
 ///
-/// `columns` `[2, columns]` are sources and what stands in for a missing value, `observed` `[2, contrasts, events]` weights and
-/// targets: what is no input is the target. Sums are taken in a fixed order, so that every run gives the same bits.
+/// `columns` `[2, columns]` are sources and what stands in for a missing value, `observed` `[1 or 2, sets, events]` the weights,
+/// and each set's targets if there are any: what is no input is the last of these. Sums are taken in a fixed order, so that every
+/// run gives the same bits.
 pub fn scatter(cells: &Tensor, columns: &Tensor, observed: &Tensor) -> Result<Tensor> {
-    Regression::Scatter.launch([cells, columns, observed])
+    Joint::Scatter.launch([cells, columns, observed])
 }
 
 /// Mean and covariance of each event's linear predictors, one a class: `[classes (classes + 1) / 2 + classes, events]`, first the
@@ -42,7 +46,17 @@ pub fn scatter(cells: &Tensor, columns: &Tensor, observed: &Tensor) -> Result<Te
 /// `φ = (x − c) s` within ± [`FARTHEST`]; what is no input is 1. `posterior` `[classes · features + 1, classes · features]` has the
 /// rows of L⁻¹, with zeros above its diagonal, and b as the last.
 pub fn predictions(cells: &Tensor, lens: &Tensor, posterior: &Tensor) -> Result<Tensor> {
-    Regression::Predictions.launch([cells, lens, posterior])
+    Joint::Predictions.launch([cells, lens, posterior])
+}
+
+/// Responsibilities, and below them each event's `ln Σ exp(log joint)`: `[rows + 1, events]`.
+///
+/// The log joint is `offset` `[rows, events]`, and in the first `normals` of the rows the log density of `cells`, none of them
+/// missing: `peak − factor · square` of a Gaussian and `peak − factor · ln(1 + square)` of a Student, where
+/// `square = |L⁻¹ (z − mean)|²`. `table` `[normals, inputs + inputs² + 2]` has each one's mean, the rows of L⁻¹, with zeros above
+/// its diagonal, peak and factor.
+pub fn responsibilities(family: Family, cells: &Tensor, table: &Tensor, offset: &Tensor) -> Result<Tensor> {
+    Joint::Responsibilities(family).launch([cells, table, offset])
 }
 
 /// Entries of a lower triangle with so many rows.
@@ -50,58 +64,73 @@ pub fn triangle(rows: usize) -> usize {
     rows * (rows + 1) / 2
 }
 
-impl Launch for Regression {
+impl Launch for Joint {
     type Number = f64;
-    const MODULE: Module = module!("regression");
+    const MODULE: Module = module!("joint");
 
     fn name(&self) -> &'static str {
         match self {
             Self::Scatter => "scatter",
             Self::Predictions => "predictions",
+            Self::Responsibilities(Family::Gaussian) => "gaussians",
+            Self::Responsibilities(Family::Student) => "students",
         }
     }
 
-    /// The sizes are events, inputs, columns or features, and contrasts or classes.
+    /// The sizes are events, inputs; columns, features or rows; sets, classes or normals; and where the last plane of what is
+    /// observed begins.
     fn plan(&self, [cells, table, last]: [&Shape; 3]) -> Result<Plan> {
         let (inputs, events) = cells.dims2()?;
-        let columns = table.dims2()?.1;
-        let (rows, copies, expected) = match self {
+        let (rows, columns) = table.dims2()?;
+        let mut targets = 0;
+        let (columns, copies, expected): (_, _, [Shape; 2]) = match self {
             Self::Scatter => {
-                let contrasts = last.dims3()?.1;
-                (2, contrasts, Shape::from((2, contrasts, events)))
+                let (planes, sets, _) = last.dims3()?;
+                targets = planes.saturating_sub(1) * sets * events;
+                (columns, sets, [(2, columns).into(), (planes.clamp(1, 2), sets, events).into()])
             }
             Self::Predictions => {
                 let classes = last.dims2()?.1.checked_div(columns).unwrap_or(0);
-                (4, classes, (classes * columns + 1, classes * columns).into())
+                (columns, classes, [(4, columns).into(), (classes * columns + 1, classes * columns).into()])
+            }
+            Self::Responsibilities(_) => {
+                let all = last.dims2()?.0.max(rows);
+                (all, rows, [(rows, inputs + inputs * inputs + 2).into(), (all, events).into()])
             }
         };
-        for (found, expected) in [(table, (rows, columns).into()), (last, expected)] {
+        for (found, expected) in [table, last].into_iter().zip(expected) {
             if *found != expected {
                 return Err(Error::ShapeMismatchBinaryOp { lhs: found.clone(), rhs: expected, op: self.name() });
             }
         }
+        // A block takes one entry of one triangle, or 32 events that lie side by side, with eight threads for each.
         let (blocks, threads, shape) = match self {
-            // A block takes one entry of one triangle.
             Self::Scatter => (copies * triangle(columns), 128, (copies, columns + triangle(columns)).into()),
-            // A block takes 32 events that lie side by side, with eight threads for each.
             Self::Predictions if (1..=MOST_CLASSES).contains(&copies) => {
                 (events.div_ceil(32), 8 * 32, (triangle(copies) + copies, events).into())
             }
             Self::Predictions => return Err(Error::Msg(format!("{copies} classes; 1 to {MOST_CLASSES} are told apart"))),
+            Self::Responsibilities(_) => (events.div_ceil(32), 8 * 32, (columns + 1, events).into()),
         };
-        Ok(Plan { blocks, threads, sizes: Plan::sizes([events, inputs, columns, copies])?, shape })
+        Ok(Plan { blocks, threads, sizes: Plan::sizes([events, inputs, columns, copies, targets])?, shape })
     }
 
     fn reference(&self, plan: &Plan, [cells, table, last]: [&[f64]; 3]) -> Vec<f64> {
-        let [events, inputs, columns, copies, ..] = plan.sizes;
+        let [events, inputs, columns, copies, targets, ..] = plan.sizes;
         let cells = Cells { cells, events, inputs };
         match self {
             Self::Scatter => {
-                let (weights, targets) = last.split_at(copies * events);
-                let pairs = weights.chunks_exact(events).zip(targets.chunks_exact(events));
-                pairs.flat_map(|(weights, targets)| scatter_of(&cells, table, weights, targets)).collect()
+                let of = |set: usize| [0, targets].map(|plane| &last[plane + set * events..][..events]);
+                (0..copies).map(of).flat_map(|[weights, targets]| scatter_of(&cells, table, weights, targets)).collect()
             }
             Self::Predictions => predictions_of(&cells, table, last, [columns, copies]),
+            Self::Responsibilities(family) => {
+                let mut log = last.to_vec();
+                for (at, log) in log[..copies * events].iter_mut().enumerate() {
+                    *log += log_density(*family, &cells, &table[at / events * (table.len() / copies)..], at % events);
+                }
+                normalise(log, columns, events)
+            }
         }
     }
 }
@@ -170,4 +199,14 @@ fn predictions_of(cells: &Cells<'_>, lens: &[f64], posterior: &[f64], [features,
         }
     }
     out
+}
+
+/// Of an event, under the normal that `table` begins with.
+fn log_density(family: Family, cells: &Cells<'_>, table: &[f64], event: usize) -> f64 {
+    let (mean, table) = table.split_at(cells.inputs);
+    let (whitening, scalars) = table.split_at(mean.len() * mean.len());
+    let gap = |d: usize| cells.cells[d * cells.events + event] - mean[d];
+    let image = |row: usize| (0..=row).map(|d| whitening[row * mean.len() + d] * gap(d)).sum::<f64>();
+    let square: f64 = (0..mean.len()).map(|row| image(row).powi(2)).sum();
+    scalars[0] - scalars[1] * if family == Family::Student { square.ln_1p() } else { square }
 }
