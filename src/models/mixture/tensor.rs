@@ -1,15 +1,14 @@
 //! The mixture's arithmetic of numbers as tensors, for a device that has many more arms than the processor.
 //!
 //! The same three things as `kernel` and `full` compute, in f64: responsibilities, new statistics, and the predictive. Numbers column by
-//! column have operations of their own (`device::diagonal`), a launch each; joint numbers are done in candle's. Columns that are no
-//! numbers are looked up by the processor and added.
+//! column (`device::diagonal`) and joint numbers (`device::joint`) have operations of their own, a launch each. Columns that are no
+//! numbers are looked up by the processor and added, and so is the background beside joint normals.
 //!
 //! Joint numbers with missing cells have no tensor form: their patterns are the processor's.
 
 use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor};
-use candle_nn::ops::softmax;
 use nalgebra::{DMatrix, DVector};
 
 use super::batch::Batch;
@@ -17,39 +16,28 @@ use super::diagonal::{Gaussians, Students};
 use super::discrete::gather;
 use super::expectation::{Expectation, Expected};
 use super::full::{Density, WhitenedNormal};
-use super::kernel::Matrix;
+use super::kernel::{Matrix, total};
 use super::predictive::Predictive;
 use super::statistics::{JointMoments, Moments, Numbers, Statistics};
 use crate::device::diagonal::{self, Family};
+use crate::device::joint;
 use crate::dist::lanes::LANES;
 
 /// Expected log densities of all components, on a device.
 #[derive(Clone, Debug)]
-pub struct ExpectationTensors {
-    device: Device,
-    numbers: ExpectedTensors,
-}
+pub struct ExpectationTensors(Densities);
 
+/// Predictive log densities of known components and the background, on a device.
 #[derive(Clone, Debug)]
-enum ExpectedTensors {
-    /// Parameters of [`Family::Gaussian`] `[3, components, dim]`.
-    Diagonal(Tensor),
-    Full(NormalTensors),
-}
+pub struct PredictiveTensors(Densities);
 
-/// WhitenedNormals `[components]`, and what a Mahalanobis square is worth.
+/// Log densities of numbers, with their tables on the device.
 #[derive(Clone, Debug)]
-struct NormalTensors {
-    /// `[components, 1, dim]`.
-    mean: Tensor,
-    /// L⁻ᵀ `[components, dim, dim]`.
-    whitening: Tensor,
-    /// Log density at the mean `[components, 1]`.
-    at_mean: Tensor,
-    /// ν `[components, 1]`.
-    dof: Tensor,
-    /// `κ/(κ + 1)` `[components, 1]`.
-    narrowing: Tensor,
+enum Densities {
+    /// As [`diagonal::responsibilities`] reads them.
+    Diagonal(Family, Tensor),
+    /// As [`joint::responsibilities`] reads them.
+    Full(Family, Tensor),
 }
 
 /// The batch's numbers `[dim, events]`, NaN where missing.
@@ -59,154 +47,110 @@ fn to_cells(batch: &Batch, device: &Device) -> Result<Tensor> {
     Tensor::from_vec((0..dim).flat_map(column).collect(), (dim, batch.events()), device)
 }
 
+impl Densities {
+    /// Of columns by themselves.
+    fn diagonal<const N: usize>(family: Family, dim: usize, parameters: [&Vec<f64>; N], device: &Device) -> Result<Self> {
+        let rows = parameters[0].len().checked_div(dim).unwrap_or(0);
+        let table = Tensor::from_vec(parameters.into_iter().flatten().copied().collect(), (N, rows, dim), device)?;
+        Ok(Self::Diagonal(family, table))
+    }
+
+    /// Of joint normals.
+    fn full(family: Family, normals: &[Arc<WhitenedNormal>], device: &Device) -> Result<Self> {
+        let mut table = Vec::new();
+        for normal in normals {
+            let (strength, dof) = (normal.belief().strength, normal.dof());
+            let (density, narrowing, factor) = match family {
+                Family::Gaussian => (Density::Expected, 1.0, 0.5 * dof),
+                Family::Student => (Density::Predictive, strength / (strength + 1.0), 0.5 * (dof + 1.0)),
+            };
+            table.extend(&normal.belief().mean);
+            // A column that is not live has no say in any distance.
+            table.extend(normal.live_whitening().map(|entry| entry * narrowing.sqrt()));
+            table.extend([normal.at_mean(density), factor]);
+        }
+        Ok(Self::Full(family, Tensor::from_vec(table, (normals.len(), ()), device)?))
+    }
+
+    fn device(&self) -> &Device {
+        let (Self::Diagonal(_, table) | Self::Full(_, table)) = self;
+        table.device()
+    }
+
+    /// Responsibilities `[rows, events]`, and each event's log of the sum, where `rest` are log joints without these numbers.
+    fn responsibilities(&self, batch: &Batch, rest: &Matrix) -> Result<(Matrix, Vec<f64>)> {
+        let cells = to_cells(batch, self.device())?;
+        let rest = to_tensor(rest, batch.events(), self.device())?;
+        let all = match self {
+            Self::Diagonal(family, table) => diagonal::responsibilities(*family, &cells, table, &rest)?,
+            Self::Full(family, table) => joint::responsibilities(*family, &cells, table, &rest)?,
+        };
+        let last = all.dim(0)? - 1;
+        Ok((to_matrix(&all.narrow(0, 0, last)?, batch)?, all.get(last)?.to_vec1()?))
+    }
+}
+
 impl ExpectationTensors {
     /// Takes the tables of `expectation` to `device`.
     pub(super) fn new(expectation: &Expectation, device: &Device) -> Result<Self> {
-        let numbers = match expectation.numbers() {
+        let densities = match expectation.numbers() {
             Expected::Diagonal(Gaussians { dim, centre, weight, constant, .. }) => {
-                ExpectedTensors::Diagonal(table(*dim, [centre, weight, constant], device)?)
+                Densities::diagonal(Family::Gaussian, *dim, [centre, weight, constant], device)
             }
-            Expected::Full(normals) => ExpectedTensors::Full(NormalTensors::new(normals, Density::Expected, device)?),
+            Expected::Full(normals) => Densities::full(Family::Gaussian, normals, device),
         };
-        Ok(Self { device: device.clone(), numbers })
+        densities.map(Self)
     }
 
     /// Responsibilities `[components, events]`, and each event's log of the sum.
     pub(super) fn responsibilities(&self, expectation: &Expectation, batch: &Batch) -> Result<(Matrix, Vec<f64>)> {
-        let cells = to_cells(batch, &self.device)?;
-        let rest = to_tensor(&expectation.without_numbers(batch), batch.events(), &self.device)?;
-        match &self.numbers {
-            ExpectedTensors::Diagonal(table) => {
-                apart(&diagonal::responsibilities(Family::Gaussian, &cells, table, &rest)?, batch)
-            }
-            ExpectedTensors::Full(normals) => {
-                let numbers = normals.at_mean.broadcast_sub(&(normals.squares(&cells)?.broadcast_mul(&normals.dof)? * 0.5)?)?;
-                normalise(&(numbers + rest)?, batch)
-            }
-        }
+        self.0.responsibilities(batch, &expectation.without_numbers(batch))
     }
 
     /// Statistics of the batch under `responsibilities`, in standard units.
     pub(super) fn statistics(&self, batch: &Batch, responsibilities: &Matrix) -> Result<Vec<Statistics>> {
-        let cells = to_cells(batch, &self.device)?;
-        let weights = to_tensor(responsibilities, batch.events(), &self.device)?;
-        let numbers: Vec<Numbers> = match &self.numbers {
-            ExpectedTensors::Diagonal(table) => {
+        let device = self.0.device();
+        let cells = to_cells(batch, device)?;
+        let weights = to_tensor(responsibilities, batch.events(), device)?;
+        let numbers: Vec<Numbers> = match &self.0 {
+            Densities::Diagonal(_, table) => {
                 let centre = table.get(0)?;
                 moments(&diagonal::moments(&cells, &centre, &weights)?, &centre)?.into_iter().map(Numbers::Diagonal).collect()
             }
-            ExpectedTensors::Full(normals) => normals.joint_moments(&cells, &weights)?.into_iter().map(Numbers::Full).collect(),
+            Densities::Full(..) => {
+                let dim = cells.dim(0)?;
+                let columns = (0..dim).map(|d| d as f64).chain(vec![0.0; dim]).collect();
+                let columns = Tensor::from_vec(columns, (2, dim), device)?;
+                let scatter: Vec<Vec<f64>> = joint::scatter(&cells, &columns, &weights.unsqueeze(0)?)?.to_vec2()?;
+                let counts = (0..scatter.len()).map(|k| total(responsibilities.row(k)));
+                counts.zip(scatter).map(|(count, scatter)| Numbers::Full(joint_moments(count, dim, &scatter))).collect()
+            }
         };
         Ok(gather(batch, responsibilities, numbers))
     }
 }
 
-/// Predictive log densities of known components and the background, on a device.
-#[derive(Clone, Debug)]
-pub struct PredictiveTensors {
-    device: Device,
-    normals: Option<NormalTensors>,
-    /// Parameters of [`Family::Student`] `[4, rows, dim]`, of those rows that are no normals.
-    students: Option<Tensor>,
-}
-
 impl PredictiveTensors {
     /// Takes the tables of `predictive` to `device`.
     pub(super) fn new(predictive: &Predictive, device: &Device) -> Result<Self> {
-        let (normals, Students { dim, centre, inverse, exponent, peak, .. }) = predictive.numbers();
-        let students = if centre.is_empty() { None } else { Some(table(*dim, [centre, inverse, exponent, peak], device)?) };
-        let normals = if normals.is_empty() { None } else { Some(NormalTensors::new(normals, Density::Predictive, device)?) };
-        Ok(Self { device: device.clone(), normals, students })
+        let densities = match predictive.numbers() {
+            ([], Students { dim, centre, inverse, exponent, peak, .. }) => {
+                Densities::diagonal(Family::Student, *dim, [centre, inverse, exponent, peak], device)
+            }
+            (normals, _) => Densities::full(Family::Student, normals, device),
+        };
+        densities.map(Self)
     }
 
     /// Responsibilities of known components and the background `[rows, events]`, and `ln Σ weight · density` of each event, in standard
     /// units.
     pub(super) fn responsibilities(&self, predictive: &Predictive, batch: &Batch) -> Result<(Matrix, Vec<f64>)> {
-        let cells = to_cells(batch, &self.device)?;
-        let mut log = to_tensor(&predictive.without_numbers(batch), batch.events(), &self.device)?;
-        let rows = log.dim(0)?;
-        if let Some(normals) = &self.normals {
-            let tail = (normals.squares(&cells)?.broadcast_mul(&normals.narrowing)? + 1.0)?.log()?;
-            let exponent = ((&normals.dof + 1.0)? * 0.5)?;
-            let densities = normals.at_mean.broadcast_sub(&tail.broadcast_mul(&exponent)?)?;
-            let others = rows - densities.dim(0)?;
-            log = (log + densities.pad_with_zeros(0, 0, others)?)?;
+        let mut rest = predictive.without_numbers(batch);
+        if let (normals @ [_, ..], background) = predictive.numbers() {
+            background.add_to(&batch.numbers, normals.len(), &mut rest);
         }
-        match &self.students {
-            Some(table) => apart(&diagonal::responsibilities(Family::Student, &cells, table, &log)?, batch),
-            None => normalise(&log, batch),
-        }
+        self.0.responsibilities(batch, &rest)
     }
-}
-
-impl NormalTensors {
-    fn new(normals: &[Arc<WhitenedNormal>], density: Density, device: &Device) -> Result<Self> {
-        let (count, dim) = (normals.len(), normals[0].belief().dim());
-        let column = |value: &dyn Fn(&WhitenedNormal) -> f64| {
-            Tensor::from_vec(normals.iter().map(|normal| value(normal)).collect::<Vec<_>>(), (count, 1), device)
-        };
-        let means: Vec<f64> = normals.iter().flat_map(|normal| normal.belief().mean.iter().copied()).collect();
-        // Row after row of L⁻¹; a column that is not live has no say in any distance.
-        let whitening: Vec<f64> = normals.iter().flat_map(|normal| normal.live_whitening()).collect();
-        Ok(Self {
-            mean: Tensor::from_vec(means, (count, 1, dim), device)?,
-            whitening: Tensor::from_vec(whitening, (count, dim, dim), device)?.transpose(1, 2)?.contiguous()?,
-            at_mean: column(&|normal| normal.at_mean(density))?,
-            dof: column(&|normal| normal.dof())?,
-            narrowing: column(&|normal| normal.belief().strength / (normal.belief().strength + 1.0))?,
-        })
-    }
-
-    /// `z − m` `[components, events, dim]`.
-    fn gaps(&self, cells: &Tensor) -> Result<Tensor> {
-        cells.t()?.unsqueeze(0)?.broadcast_sub(&self.mean)
-    }
-
-    /// `(z − m)ᵀ Ψ⁻¹ (z − m)` `[components, events]`.
-    fn squares(&self, cells: &Tensor) -> Result<Tensor> {
-        self.gaps(cells)?.matmul(&self.whitening)?.sqr()?.sum(2)
-    }
-
-    /// Weighted count, mean and scatter of the cells about each mean.
-    fn joint_moments(&self, cells: &Tensor, weights: &Tensor) -> Result<Vec<JointMoments>> {
-        let gaps = self.gaps(cells)?;
-        let weighted = gaps.broadcast_mul(&weights.unsqueeze(2)?)?;
-        let counts: Vec<f64> = weights.sum(1)?.to_vec1()?;
-        let firsts: Vec<Vec<f64>> = weighted.sum(1)?.to_vec2()?;
-        let seconds: Vec<Vec<Vec<f64>>> = weighted.transpose(1, 2)?.contiguous()?.matmul(&gaps)?.to_vec3()?;
-        let means: Vec<Vec<f64>> = self.mean.squeeze(1)?.to_vec2()?;
-        let joint = |k: usize| {
-            let dim = means[k].len();
-            if counts[k] == 0.0 {
-                return JointMoments::nothing(dim);
-            }
-            let shift = DVector::from_column_slice(&firsts[k]) / counts[k];
-            let second = DMatrix::from_fn(dim, dim, |i, j| seconds[k][i][j]);
-            JointMoments {
-                count: counts[k],
-                mean: DVector::from_column_slice(&means[k]) + &shift,
-                scatter: second - &shift * shift.transpose() * counts[k],
-            }
-        };
-        Ok((0..counts.len()).map(joint).collect())
-    }
-}
-
-/// Responsibilities of log joints `[rows, events]`, and each event's `ln Σ exp`.
-fn normalise(log: &Tensor, batch: &Batch) -> Result<(Matrix, Vec<f64>)> {
-    Ok((to_matrix(&softmax(log, 0)?, batch)?, log.log_sum_exp(0)?.to_vec1()?))
-}
-
-/// Responsibilities, and the last row, which is each event's `ln Σ exp`.
-fn apart(all: &Tensor, batch: &Batch) -> Result<(Matrix, Vec<f64>)> {
-    let last = all.dim(0)? - 1;
-    Ok((to_matrix(&all.narrow(0, 0, last)?, batch)?, all.get(last)?.to_vec1()?))
-}
-
-/// Parameters `[parameters, rows, dim]`.
-fn table<const N: usize>(dim: usize, parameters: [&Vec<f64>; N], device: &Device) -> Result<Tensor> {
-    let rows = parameters[0].len().checked_div(dim).unwrap_or(0);
-    Tensor::from_vec(parameters.into_iter().flatten().copied().collect(), (N, rows, dim), device)
 }
 
 /// Moments `[components][dim]` from weighted sums of powers of gaps to `centre`.
@@ -221,6 +165,16 @@ fn moments(sums: &Tensor, centre: &Tensor) -> Result<Vec<Vec<Moments>>> {
         Moments { count, mean: centre[k][d] + mean, scatter: (second - first * mean).max(0.0) }
     };
     Ok(centre.iter().enumerate().map(|(k, row)| (0..row.len()).map(|d| moments(k, d)).collect()).collect())
+}
+
+/// Moments of so many events from their mean and the lower triangle of their scatter.
+fn joint_moments(count: f64, dim: usize, scatter: &[f64]) -> JointMoments {
+    if count == 0.0 {
+        return JointMoments::nothing(dim);
+    }
+    let (mean, scatter) = scatter.split_at(dim);
+    let entry = |i: usize, j: usize| scatter[joint::triangle(i.max(j)) + i.min(j)];
+    JointMoments { count, mean: DVector::from_column_slice(mean), scatter: DMatrix::from_fn(dim, dim, entry) }
 }
 
 fn to_tensor(matrix: &Matrix, events: usize, device: &Device) -> Result<Tensor> {
@@ -299,7 +253,9 @@ mod tests {
             same(found, posterior.predictive.responsibilities(&batch));
             let tensors = ExpectationTensors::new(&posterior.expectation, &device).unwrap();
             let found = tensors.responsibilities(&posterior.expectation, &batch).unwrap();
-            let expected = same(found, posterior.expectation.responsibilities(&batch));
+            let mut expected = same(found, posterior.expectation.responsibilities(&batch));
+            // The second component has no part in any event.
+            expected.row_mut(1).fill([0.0; LANES]);
             let statistics = tensors.statistics(&batch, &expected).unwrap();
             for (found, expected) in statistics.iter().zip(posterior.expectation.statistics(&batch, &expected)) {
                 assert_eq!((&found.sums, &found.categories), (&expected.sums, &expected.categories));
