@@ -11,6 +11,7 @@ from pyro.infer.autoguide import AutoNormal, init_to_sample, init_to_value
 
 import mixtures
 import regressions
+from autoencoders import HIDDEN, LATENT
 from measure import SEED, timed
 from networks import DRAWS, in_units, shapes
 from stream import COLUMNS, COMPONENTS, ROWS, standardised
@@ -156,6 +157,43 @@ def network_ivon(rows, batch, classes=0, rate=0.1, curvature=0.1):
     return streaming(begin, rows, batch)
 
 
+def autoencoder(rows, batch, rate=0.01):
+    """Point estimates of all weights, Adam, scored by the importance-weighted bound."""
+    standard, ln_units = standardised(rows)
+    columns = rows.shape[1]
+
+    def dense(name, x, below, above):
+        kernel = pyro.param(f"{name}_w", lambda: below**-0.5 * torch.randn(below, above))
+        return x @ kernel + pyro.param(f"{name}_b", lambda: torch.zeros(above))
+
+    def encode(events):
+        hidden = torch.relu(dense("encoder", events, columns, HIDDEN))
+        return dist.Normal(dense("loc", hidden, HIDDEN, LATENT), torch.exp(dense("ln_scale", hidden, HIDDEN, LATENT)))
+
+    def decode(z):
+        hidden = torch.relu(dense("decoder", z, LATENT, HIDDEN))
+        ln_noise = pyro.param("ln_noise", lambda: torch.zeros(columns))
+        return dist.Normal(dense("out", hidden, HIDDEN, columns), torch.exp(ln_noise))
+
+    def model(events):
+        with pyro.poutine.scale(scale=1 / len(events)), pyro.plate("events", len(events)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(events), LATENT), 1.0).to_event(1))
+            pyro.sample("x", decode(z).to_event(1), obs=events)
+
+    def guide(events):
+        with pyro.poutine.scale(scale=1 / len(events)), pyro.plate("events", len(events)):
+            pyro.sample("z", encode(events).to_event(1))
+
+    def score(_, events):
+        code = encode(events)
+        z = code.sample((DRAWS,))
+        weights = decode(z).log_prob(events).sum(-1) + dist.Normal(0.0, 1.0).log_prob(z).sum(-1) - code.log_prob(z).sum(-1)
+        return torch.logsumexp(weights, 0) - np.log(DRAWS)
+
+    *costs, scores = svi(model, lambda: guide, score, standard, batch, rate)
+    return *costs, scores - ln_units
+
+
 def mixture(rows, batch, covariance):
     """AutoNormal, scored at the guide's median."""
     standard, ln_units, first, hot = mixtures.initial(rows)
@@ -199,6 +237,7 @@ def peers(rows):
     return {
         "linear": {"Pyro SVI": lambda batch: linear_regression(rows, batch)},
         "network": {"Pyro SVI": in_units(network_svi, rows), "IVON in PyTorch": in_units(network_ivon, rows)},
+        "autoencoder": {"Pyro SVI": lambda batch: autoencoder(rows, batch)},
         "mixture": {
             "Pyro SVI, diagonal": lambda batch: mixture(rows, batch, "diagonal"),
             "Pyro SVI, full": lambda batch: mixture(rows, batch, "full"),

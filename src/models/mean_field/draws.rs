@@ -3,6 +3,7 @@
 use std::ops::Index;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_nn::ops::sigmoid;
 
 use super::{Parameter, Support};
 
@@ -60,8 +61,7 @@ fn transform(parameter: &Parameter, leaf: &Tensor) -> Result<(String, Tensor)> {
     let tensor = match parameter.support {
         Support::Real => leaf.clone(),
         Support::Positive => leaf.exp()?,
-        // One formula for both signs, without overflow: ½ (1 + tanh(η/2)).
-        Support::Unit => (((leaf * 0.5)?.tanh()? + 1.0)? * 0.5)?,
+        Support::Unit => sigmoid(leaf)?,
     };
     Ok((parameter.name.clone(), tensor))
 }
