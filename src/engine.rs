@@ -8,6 +8,7 @@
 //! function of the log however the records came in, and a restart relearns the very same blocks. A block is at most a 32nd of
 //! what has been learnt before and is not forgotten, so the delay costs next to nothing.
 
+mod cores;
 mod fold;
 mod forget;
 mod others;

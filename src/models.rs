@@ -224,6 +224,12 @@ pub trait Model: Clone + Debug + Send + Sync + 'static {
     /// transactions must leave no trace.
     fn score(&self, posterior: &Self::Posterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
 
+    /// About how many multiplications the score of a row takes the processor, where they may be so many that a block is worth several
+    /// cores, else 0.
+    fn multiplications(&self) -> usize {
+        0
+    }
+
     /// The numbers whose density a surprisal is, by their cells, and the scale that each is measured in: what it takes to compare
     /// the surprisals of two posteriors, each of which is with respect to units that it has learnt. None where they are of
     /// probabilities.

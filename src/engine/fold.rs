@@ -1,7 +1,6 @@
 //! A run through the engine: events are scored, followed, and learnt block by block.
 
-use super::plausibility;
-use super::{Engine, Explain, Judged, Place, Refused, Score};
+use super::{Engine, Explain, Judged, Place, Refused, Score, cores, plausibility};
 use crate::calibration::{Alarm, Calibrator, Verdict};
 use crate::features::derive::About;
 use crate::features::{Rows, RowsView};
@@ -79,8 +78,7 @@ impl<M: Model> Engine<M> {
         share: Option<f64>,
     ) -> (Vec<Score>, Vec<Option<f64>>) {
         let posterior = &self.belief.posterior;
-        let mut surprisals = Vec::with_capacity(rows.len());
-        self.model.score(posterior, rows, &mut surprisals);
+        let surprisals = cores::score(&self.model, posterior, rows);
         let (predictions, extremities) = (self.model.predict(posterior, rows), self.model.extremity(posterior, rows));
         let watched = self.setup.watch.series.iter().any(|series| series.cell.is_none());
         let draw = |offset: Offset| Noise::new(NORMAL_SCORES).uniform(offset.0 as u64, 0, 0);

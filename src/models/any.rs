@@ -153,6 +153,7 @@ trait DynModel: Debug + Send + Sync {
     fn reconciles_dyn(&self) -> bool;
     fn judges_dyn(&self, row: &[f64]) -> bool;
     fn score_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>);
+    fn multiplications_dyn(&self) -> usize;
     fn scales_dyn(&self, posterior: &AnyPosterior) -> Vec<(usize, f64)>;
     fn predict_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<Option<Prediction>>>;
     fn extremity_dyn(&self, posterior: &AnyPosterior, rows: RowsView<'_>) -> Option<Vec<f64>>;
@@ -207,6 +208,10 @@ impl<M: Model> DynModel for M {
 
     fn judges_dyn(&self, row: &[f64]) -> bool {
         self.judges(row)
+    }
+
+    fn multiplications_dyn(&self) -> usize {
+        self.multiplications()
     }
 
     fn score_dyn(&self, of: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
@@ -314,6 +319,10 @@ impl Model for AnyModel {
 
     fn judges(&self, row: &[f64]) -> bool {
         self.0.judges_dyn(row)
+    }
+
+    fn multiplications(&self) -> usize {
+        self.0.multiplications_dyn()
     }
 
     fn score(&self, posterior: &AnyPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {

@@ -351,6 +351,10 @@ impl Model for Network {
         !row[self.layout.task.target].is_nan()
     }
 
+    fn multiplications(&self) -> usize {
+        if self.device.is_some() { 0 } else { self.config.samples * self.layout.shape(0).parameters() }
+    }
+
     fn score(&self, posterior: &NetworkPosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         let targets = Targets::of(&self.layout, rows, &posterior.vocabulary, &[]);
         let start = surprisals.len();

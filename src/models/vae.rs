@@ -245,6 +245,10 @@ impl Model for Vae {
         VaePosterior::new(self, evidence)
     }
 
+    fn multiplications(&self) -> usize {
+        if self.device.is_some() { 0 } else { self.encoder.parameters() + self.config.samples * self.decoder.parameters() }
+    }
+
     fn score(&self, posterior: &VaePosterior, rows: RowsView<'_>, surprisals: &mut Vec<Surprisal>) {
         self.surprisals(posterior, rows, surprisals);
     }
