@@ -10,8 +10,10 @@ pub mod joint;
 pub mod launch;
 pub mod layers;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 /// A device by its name in the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,9 +91,13 @@ pub(crate) fn cause(error: &candle_core::Error) -> String {
     }
 }
 
-/// Says that the processor goes on where a device has failed.
+/// Says that the processor goes on where a device has failed, once for each cause.
 pub(crate) fn given_up(error: &candle_core::Error) {
-    tracing::warn!("the device failed, and the processor goes on: {}", cause(error));
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let cause = cause(error);
+    if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(cause.clone()) {
+        tracing::warn!("the device failed, and the processor goes on: {cause}");
+    }
 }
 
 #[cfg(test)]

@@ -67,6 +67,8 @@ def main():
     for name, peers in MODELS.items():
         if not arguments.only or arguments.only in name:
             crowd = peers.peers(alone, rows) | beside(rows).get(name.split()[0], {})
+            # Each behind the Surprisal that it is compared with.
+            crowd = dict(sorted(crowd.items(), key=lambda peer: peer[0].endswith(", full")))
             results[name] = measure.compare(name.capitalize(), crowd, BATCHES, label)
     if arguments.data and (not arguments.only or arguments.only in "real data"):
         results["real data"] = real.real(alone, arguments.data.resolve(), arguments.rows, torch_peers.on_real_data if arguments.torch else {})

@@ -129,7 +129,7 @@ struct Predictions {
     __device__ Real feature(size_t at, size_t event) const {
         const Real x = cells.read(lens[at], event, 1);
         const Real z = (x - lens[2 * features + at]) * lens[3 * features + at];
-        return isnan(x) ? lens[features + at] : fmax(fmin(z, FARTHEST), -FARTHEST);
+        return isnan(x) ? lens[features + at] : z > FARTHEST ? FARTHEST : z < -FARTHEST ? -FARTHEST : z;
     }
 
     // ROWS rows at a time, so that a feature is made once for all of them. L⁻¹ is lower triangular.

@@ -34,14 +34,17 @@ template <class Kernel> __device__ void run(const Kernel &kernel) {
     }
 }
 
-#define KERNEL(name, ...)                                                                                                              \
-    extern "C" __global__ void name(const Real *first, const Real *second, const Real *third, Real *out, Sizes sizes) {                \
-        run(__VA_ARGS__(Inputs{first, second, third}, out, sizes));                                                                    \
+// Blocks have 512 threads at most, so none may take more registers than that leaves.
+#define KERNEL(name, ...)                                                                                              \
+    extern "C" __global__ void __launch_bounds__(512)                                                                  \
+        name(const Real *first, const Real *second, const Real *third, Real *out, Sizes sizes) {                       \
+        run(__VA_ARGS__(Inputs{first, second, third}, out, sizes));                                                    \
     }
 
 #else
 
 #include <map>
+#include <string.h>
 #include <string>
 
 #define __device__
@@ -51,8 +54,11 @@ static int blocks, threads;
 static bool backwards;
 
 template <class Kernel> void run(const Kernel &kernel) {
-    for (int block = 0; block < blocks; block++) {
+    for (int i = 0; i < blocks; i++) {
+        const int block = backwards ? blocks - 1 - i : i;
+        // NaN, to show where something is read that was never written.
         typename Kernel::Shared shared;
+        memset((void *)&shared, 0xFF, sizeof shared);
         for (int phase = 0; phase < kernel.phases(); phase++) {
             for (int i = 0; i < threads; i++) {
                 kernel.phase(phase, shared, block, backwards ? threads - 1 - i : i, threads);

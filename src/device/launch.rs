@@ -90,11 +90,14 @@ pub trait Launch {
     /// Does it where the tensors are.
     ///
     /// # Errors
-    /// If their shapes don't go together, their numbers are of another kind or not contiguous, or the device fails.
+    /// If their shapes don't go together or hold nothing, their numbers are of another kind or not contiguous, or the device fails.
     fn launch(&self, inputs: [&Tensor; 3]) -> Result<Tensor>
     where
         Self: Sized,
     {
+        if inputs.iter().any(|tensor| tensor.elem_count() == 0) {
+            return Err(Error::Msg(format!("{} of nothing", self.name())));
+        }
         let [first, second, third] = inputs;
         first.apply_op3_no_bwd(second, third, &Operation(self))
     }

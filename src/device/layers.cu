@@ -215,15 +215,15 @@ struct VarianceAlong : Network {
 
 // Of an event, by its input a, its signal and how its pre-activation widens.
 struct Gradient {
-    __device__ static Real term(Real a, Real signal, const Real *) { return a * signal; }
+    __device__ static Real term(Real a, Real signal, const Real *, size_t) { return a * signal; }
 };
 
 struct Curvature {
-    __device__ static Real term(Real a, Real signal, const Real *) { return a * a * (signal * signal); }
+    __device__ static Real term(Real a, Real signal, const Real *, size_t) { return a * a * (signal * signal); }
 };
 
 struct InVariance {
-    __device__ static Real term(Real a, Real signal, const Real *widening) { return a * a * (signal * *widening); }
+    __device__ static Real term(Real a, Real signal, const Real *trace, size_t widening) { return a * a * (signal * trace[widening]); }
 };
 
 // A block takes WAYS weights, a warp each. Lanes are added in a fixed order, so that every run gives the same bits.
@@ -259,7 +259,7 @@ template <class Term> struct Sum : Network {
         for (size_t panel = 0; panel < panels; panel++) {
             const Real a = row == width(layer) ? 1 : in.first[traced(panel, 0, layer) + row * LANES + lane];
             const size_t above = column * LANES + lane;
-            sum += Term::term(a, in.second[signalled(panel, layer + 1) + above], in.first + traced(panel, 1, layer + 1) + above);
+            sum += Term::term(a, in.second[signalled(panel, layer + 1) + above], in.first, traced(panel, 1, layer + 1) + above);
         }
         return sum;
     }

@@ -5,13 +5,32 @@
 
 use std::f64::consts::SQRT_2;
 
-use pulp::Arch;
+use pulp::{Arch, Simd};
 
 /// Numbers handled at a time.
 pub const LANES: usize = 8;
 
 /// Eight numbers.
 pub type Lanes = [f64; LANES];
+
+/// Lane groups as the processor's vectors.
+#[inline(always)]
+pub fn vectors<S: Simd>(lanes: &[Lanes]) -> &[S::f64s] {
+    S::as_simd_f64s(lanes.as_flattened()).0
+}
+
+/// Lane groups as the processor's vectors.
+#[inline(always)]
+pub fn vectors_mut<S: Simd>(lanes: &mut [Lanes]) -> &mut [S::f64s] {
+    S::as_mut_simd_f64s(lanes.as_flattened_mut()).0
+}
+
+/// The sum of the lanes, in a fixed order.
+#[inline(always)]
+pub fn across(lanes: &Lanes) -> f64 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
 
 /// `Σ f(x)` by lanes, in a fixed order.
 pub fn sum<T: Copy>(numbers: &[T], f: impl Fn(T) -> f64) -> f64 {
@@ -25,7 +44,7 @@ pub fn sum<T: Copy>(numbers: &[T], f: impl Fn(T) -> f64) -> f64 {
                     sums[i] += f(group[i]);
                 }
             }
-            sums.iter().sum::<f64>() + rest.iter().map(|x| f(*x)).sum::<f64>()
+            across(&sums) + rest.iter().map(|x| f(*x)).sum::<f64>()
         },
     )
 }

@@ -7,7 +7,7 @@
 use nalgebra::{DMatrix, DVector};
 use pulp::{Arch, Simd, WithSimd};
 
-use super::lanes::{LANES, Lanes};
+use super::lanes::{LANES, Lanes, across, vectors, vectors_mut};
 
 /// Rows worked on at a time.
 const TILE: usize = 4;
@@ -133,18 +133,6 @@ impl Triangle {
     }
 }
 
-/// Lane groups as the processor's vectors.
-#[inline(always)]
-fn vectors<S: Simd>(lanes: &[Lanes]) -> &[S::f64s] {
-    S::as_simd_f64s(lanes.as_flattened()).0
-}
-
-/// Lane groups as the processor's vectors.
-#[inline(always)]
-fn vectors_mut<S: Simd>(lanes: &mut [Lanes]) -> &mut [S::f64s] {
-    S::as_mut_simd_f64s(lanes.as_flattened_mut()).0
-}
-
 /// `x` with zeros up to whole lane groups.
 fn padded(x: &[f64]) -> Vec<Lanes> {
     let mut lanes = vec![[0.0; LANES]; x.len().div_ceil(LANES)];
@@ -161,7 +149,7 @@ fn dot(row: &[Lanes], x: &[Lanes]) -> f64 {
             s[i] = row[i].mul_add(x[i], s[i]);
         }
     }
-    ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
+    across(&s)
 }
 
 /// Adds `Σ factor · row` to `out`, as far as the first row and `out` reach.

@@ -175,10 +175,14 @@ mod tests {
             ),
         ] {
             let (mut state, mut parameters) = (optimiser.start(2), [1.0, 2.0]);
+            let (mut single, mut singles) = (state.converted::<f32>(), [1_f32, 2.0]);
             for (gradient, expected) in gradients.iter().zip(trace) {
                 optimiser.step(&mut state, &mut parameters, gradient).unwrap();
-                assert_close(parameters[0], expected[0], 1e-15);
-                assert_close(parameters[1], expected[1], 1e-15);
+                optimiser.step(&mut single, &mut singles, &gradient.map(|g| g as f32)).unwrap();
+                for i in 0..2 {
+                    assert_close(parameters[i], expected[i], 1e-15);
+                    assert_close(f64::from(singles[i]), expected[i], 1e-6);
+                }
             }
             assert_eq!((state.steps, state.clipped), (3, 0));
         }

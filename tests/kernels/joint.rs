@@ -35,7 +35,13 @@ fn inputs(operation: Joint, (events, inputs, copies, missing): (usize, usize, us
     let sources = Tensor::from_vec(sources, (1, columns), &Device::Cpu).unwrap();
     match operation {
         Joint::Scatter => {
-            let observed = stacked(&[uniform(3, &[1, copies, events], 0.0, 2.0), uniform(4, &[1, copies, events], -1.0, 4.0)]);
+            let weights = uniform(3, &[1, copies, events], 0.0, 2.0);
+            // Of several, the first has no weight.
+            let none = uniform(3, &[1, copies, 1], 0.0, 1.0).zeros_like().unwrap();
+            let some =
+                Tensor::cat(&[none.narrow(1, 0, 1).unwrap(), none.ones_like().unwrap().narrow(1, 0, copies - 1).unwrap()], 1);
+            let weights = if copies > 1 { weights.broadcast_mul(&some.unwrap()).unwrap() } else { weights };
+            let observed = stacked(&[weights, uniform(4, &[1, copies, events], -1.0, 4.0)]);
             [cells, stacked(&[sources, uniform(5, &[1, columns], -1.0, 1.0)]), observed]
         }
         Joint::Predictions => {

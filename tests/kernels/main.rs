@@ -66,12 +66,15 @@ fn hosted(host: &Path, operation: &impl Launch, inputs: &[Tensor; 3]) -> Vec<f64
     out.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
 }
 
-/// Compares, relative to the larger of the expected number and 1; NaN is not expected.
+/// Compares, relative to the larger of the expected number and 1; NaN is NaN, and infinity itself.
 fn assert_agree(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
         let near = (found - expected).abs() <= tolerance * expected.abs().max(1.0);
-        assert!(near, "{what}, element {at}: {found}, expected {expected}");
+        assert!(
+            near || found == expected || found.is_nan() && expected.is_nan(),
+            "{what}, element {at}: {found}, expected {expected}"
+        );
     }
 }
 

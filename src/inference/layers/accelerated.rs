@@ -1,6 +1,7 @@
 //! The same arithmetic on a device. What only the device needs stays there; what the host asks for comes back.
 
 use std::iter;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Device, Error, Result, Tensor};
@@ -116,6 +117,8 @@ impl Passing {
 #[derive(Debug)]
 pub struct Predicting {
     device: Device,
+    /// Whether it has failed, and is asked no more.
+    failed: AtomicBool,
     layers: Layers,
     /// `[networks, 1, parameters]`, while there is a device that does it.
     weights: Mutex<Option<Tensor>>,
@@ -124,11 +127,14 @@ pub struct Predicting {
 impl Predicting {
     /// For networks of this shape.
     pub fn new(shape: &Shape, device: &Device) -> Self {
-        Self { device: device.clone(), layers: shape.into(), weights: Mutex::default() }
+        Self { device: device.clone(), failed: AtomicBool::new(false), layers: shape.into(), weights: Mutex::default() }
     }
 
     /// Takes over the weights of each network.
     pub fn set<T: Real>(&self, weights: &[Parameters<T>]) {
+        if self.failed.load(Ordering::Relaxed) {
+            return;
+        }
         let shape = (weights.len(), 1, self.layers.parameters());
         self.keep(upload(weights.iter().flat_map(Parameters::rows), shape, &self.device));
     }
@@ -154,6 +160,7 @@ impl Predicting {
 
     fn keep(&self, weights: Result<Tensor>) {
         let weights = weights.inspect_err(device::given_up).ok();
+        self.failed.fetch_or(weights.is_none(), Ordering::Relaxed);
         *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = weights;
     }
 }

@@ -253,7 +253,7 @@ impl<T: Real> WithSimd for Forward<'_, T> {
                 };
                 let size = (columns, rows, PANEL);
                 let left = Left { data: &mean.layers[index], row: 1, column: pitch(columns) };
-                affine(simd, size, left, input, next, false);
+                affine(simd, size, left, input, next);
                 let squares = &mut trace.squares[within];
                 for (square, a) in squares.iter_mut().zip(input) {
                     *square = *a * *a;
@@ -261,7 +261,7 @@ impl<T: Real> WithSimd for Forward<'_, T> {
                 if let Some(variance) = variance {
                     let spread = &mut pass.spread[..columns * PANEL];
                     let left = Left { data: &variance.layers[index], ..left };
-                    affine(simd, size, left, squares, spread, false);
+                    affine(simd, size, left, squares, spread);
                     let (draws, widening) = (&trace.draws[units.clone()], &mut trace.widening[units]);
                     for i in 0..spread.len() {
                         let (draw, deviation) = (T::of(f64::from(draws[i])), spread[i].sqrt());
@@ -430,7 +430,7 @@ impl<T: Real> WithSimd for Tangent<'_, T> {
                 let out = &mut trace.signal[units.clone()];
                 let input = &trace.input[panel * rows * PANEL..(panel + 1) * rows * PANEL];
                 let left = |of| Left { data: of, row: 1, column: pitch(columns) };
-                affine(simd, (columns, rows, PANEL), left(&direction.layers[index]), input, out, false);
+                affine(simd, (columns, rows, PANEL), left(&direction.layers[index]), input, out);
                 if let Some(below) = before.last() {
                     let below = &below.signal[panel * (rows - 1) * PANEL..(panel + 1) * (rows - 1) * PANEL];
                     product(simd, (columns, rows - 1, PANEL), left(&mean.layers[index]), below, out, true);
@@ -461,7 +461,7 @@ impl<T: Real> WithSimd for VarianceAlong<'_, T> {
                 let spread = &mut pass.spread[..columns * PANEL];
                 let left = Left { data: &variance.layers[index], row: 1, column: pitch(columns) };
                 let squares = &trace.squares[panel * rows * PANEL..(panel + 1) * rows * PANEL];
-                affine(simd, (columns, rows, PANEL), left, squares, spread, false);
+                affine(simd, (columns, rows, PANEL), left, squares, spread);
                 let signal = &trace.signal[panel * columns * PANEL..(panel + 1) * columns * PANEL];
                 for (spread, signal) in spread.chunks_exact(PANEL).zip(signal.chunks_exact(PANEL)) {
                     for i in 0..PANEL {

@@ -33,8 +33,8 @@ pub fn product<T: Real, S: Simd>(
     }
 }
 
-/// The same where A are weights by column and B `[depth, width]` what they are given, a bias's ones last. Inputs before the bias that are 0
-/// for all events, as those are that tell what is missing, are passed over.
+/// Puts `A B` there, where A are weights by column and B `[depth, width]` what they are given, a bias's ones last. The last inputs
+/// before the bias, if they are 0 for all events, are passed over: most often those that tell what is missing.
 #[inline(always)]
 pub fn affine<T: Real, S: Simd>(
     simd: S,
@@ -42,13 +42,12 @@ pub fn affine<T: Real, S: Simd>(
     left: Left<'_, T>,
     right: &[T],
     out: &mut [T],
-    add: bool,
 ) {
     let reach = reach(right, depth, width);
     if reach + 1 == depth {
-        return product(simd, (rows, depth, width), left, right, out, add);
+        return product(simd, (rows, depth, width), left, right, out, false);
     }
-    product(simd, (rows, reach, width), left, right, out, add);
+    product(simd, (rows, reach, width), left, right, out, false);
     let bias = Left { data: &left.data[(depth - 1) * left.column..], ..left };
     product(simd, (rows, 1, width), bias, &right[(depth - 1) * width..], out, true);
 }
@@ -56,7 +55,7 @@ pub fn affine<T: Real, S: Simd>(
 /// How many of `depth` inputs, the bias not counted, come before those at the end that are 0 for all events.
 #[inline(always)]
 pub fn reach<T: Real>(inputs: &[T], depth: usize, width: usize) -> usize {
-    // All of them are looked at, since a vector looks faster than a branch.
+    // All events are looked at, since a vector looks faster than a branch.
     let idle = |unit: &usize| !inputs[unit * width..(unit + 1) * width].iter().fold(false, |any, a| any | (*a != T::ZERO));
     depth - 1 - (0..depth - 1).rev().take_while(idle).count()
 }

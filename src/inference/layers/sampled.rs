@@ -120,7 +120,7 @@ impl<T: Real> WithSimd for Predict<'_, T> {
                     let input = if index == 0 { input } else { &here[..rows * PANEL] };
                     let next = if index == last { &mut *out } else { &mut there[..columns * PANEL] };
                     let left = Left { data: weights, row: 1, column: pitch(columns) };
-                    affine(simd, (columns, rows, PANEL), left, input, next, false);
+                    affine(simd, (columns, rows, PANEL), left, input, next);
                     if index < last {
                         if shape.activation == Activation::Relu {
                             for a in next.iter_mut() {

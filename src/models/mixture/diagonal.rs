@@ -9,9 +9,9 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::batch::NumberColumns;
-use super::kernel::{Matrix, TILE, logarithms, select, sum, tile, total, vectors, vectors_mut};
+use super::kernel::{Matrix, TILE, logarithms, select, tile, total};
 use super::statistics::Moments;
-use crate::dist::lanes::{LANES, Lanes, ln};
+use crate::dist::lanes::{LANES, Lanes, across, ln, vectors, vectors_mut};
 use crate::dist::normal_gamma::{FARTHEST_SQUARE, NormalGamma};
 use crate::dist::special::{LN_TAU, digamma, ln_gamma_half_step, trigamma};
 
@@ -385,10 +385,10 @@ impl WithSimd for Gather<'_> {
                     }
                 }
             }
-            let count = if presence.is_none() { events } else { sum(&count) };
+            let count = if presence.is_none() { events } else { across(&count) };
             if count > 0.0 {
-                let mean = sum(&first) / count;
-                out[d] = Moments { count, mean: about + mean, scatter: (sum(&second) - mean * mean * count).max(0.0) };
+                let mean = across(&first) / count;
+                out[d] = Moments { count, mean: about + mean, scatter: (across(&second) - mean * mean * count).max(0.0) };
             }
         }
         out

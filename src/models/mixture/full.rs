@@ -12,9 +12,9 @@ use nalgebra::{DMatrix, DVector};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::batch::NumberColumns;
-use super::kernel::{Matrix, TILE, select, sum, tile, total, vectors, vectors_mut};
+use super::kernel::{Matrix, TILE, select, tile, total};
 use super::statistics::JointMoments;
-use crate::dist::lanes::{LANES, Lanes};
+use crate::dist::lanes::{LANES, Lanes, across, vectors, vectors_mut};
 use crate::dist::normal_wishart::{NormalWishart, NotPositiveDefinite, log_density_variance};
 use crate::dist::special::{LN_TAU, digamma, ln_gamma, trigamma};
 use crate::dist::triangle::Triangle;
@@ -429,7 +429,7 @@ impl Gather<'_> {
                 let sums = sums_of_products::<S, ROWS>(simd, weighted, &gaps[left * groups..(left + COLUMNS) * groups]);
                 for (a, sums) in (top..dim).zip(&sums) {
                     for (b, lanes) in (left..=a).zip(sums) {
-                        let second = sum(lanes) - shift[a] * shift[b] * count;
+                        let second = across(lanes) - shift[a] * shift[b] * count;
                         moments.scatter[(a, b)] = if a == b { second.max(0.0) } else { second };
                         moments.scatter[(b, a)] = moments.scatter[(a, b)];
                     }

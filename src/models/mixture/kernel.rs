@@ -5,22 +5,10 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::dist::lanes::{LANES, Lanes, exp, ln};
+use crate::dist::lanes::{LANES, Lanes, across, exp, ln, vectors};
 
 /// Vectors worked on at a time: sums that don't wait for each other.
 pub const TILE: usize = 8;
-
-/// Lane groups as the processor's vectors.
-#[inline(always)]
-pub fn vectors<S: Simd>(lanes: &[Lanes]) -> &[S::f64s] {
-    S::as_simd_f64s(lanes.as_flattened()).0
-}
-
-/// Lane groups as the processor's vectors.
-#[inline(always)]
-pub fn vectors_mut<S: Simd>(lanes: &mut [Lanes]) -> &mut [S::f64s] {
-    S::as_mut_simd_f64s(lanes.as_flattened_mut()).0
-}
 
 /// T vectors of a column.
 #[inline(always)]
@@ -174,13 +162,6 @@ impl WithSimd for Normalise<'_> {
     }
 }
 
-/// The sum of the lanes, in a fixed order.
-#[inline(always)]
-pub fn sum(lanes: &Lanes) -> f64 {
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + e) + (c + g)) + ((b + f) + (d + h))
-}
-
 /// The sum of everything in a row.
 #[inline(always)]
 pub fn total(row: &[Lanes]) -> f64 {
@@ -190,5 +171,5 @@ pub fn total(row: &[Lanes]) -> f64 {
             lanes[i] += group[i];
         }
     }
-    sum(&lanes)
+    across(&lanes)
 }

@@ -14,6 +14,7 @@ use super::statistics::{Moments, Numbers, Statistics};
 use super::tensor::{ExpectationTensors, PredictiveTensors};
 use super::units::{Layout, Units};
 use super::weights::Weights;
+use crate::device::given_up;
 use crate::dist::family::ExponentialFamily;
 use crate::models::NotFinite;
 use crate::models::vocabulary::Vocabulary;
@@ -91,7 +92,7 @@ impl MixturePosterior {
     pub(super) fn on(self, device: &Device) -> Self {
         let tensors = ExpectationTensors::new(&self.expectation, device)
             .and_then(|expectation| Ok((expectation, PredictiveTensors::new(&self.predictive, device)?)));
-        Self { tensors: tensors.ok(), ..self }
+        Self { tensors: tensors.inspect_err(given_up).ok(), ..self }
     }
 
     /// The device's tables, if they can do `batch`.
@@ -104,7 +105,7 @@ impl MixturePosterior {
     pub(super) fn log_density(&self, batch: &Batch) -> (Vec<f64>, Vec<f64>) {
         let (responsibilities, totals) = self
             .tensors(batch)
-            .and_then(|(_, tensors)| tensors.responsibilities(&self.predictive, batch).ok())
+            .and_then(|(_, tensors)| tensors.responsibilities(&self.predictive, batch).inspect_err(given_up).ok())
             .unwrap_or_else(|| self.predictive.responsibilities(batch));
         let variances = self.predictive.variances(batch, &responsibilities);
         (totals, variances)
@@ -113,14 +114,14 @@ impl MixturePosterior {
     /// q(z) `[components, events]`, and each event's `ln Σ exp(E ln π + E ln p(x | θ))`.
     pub(super) fn responsibilities(&self, batch: &Batch) -> (Matrix, Vec<f64>) {
         self.tensors(batch)
-            .and_then(|(tensors, _)| tensors.responsibilities(&self.expectation, batch).ok())
+            .and_then(|(tensors, _)| tensors.responsibilities(&self.expectation, batch).inspect_err(given_up).ok())
             .unwrap_or_else(|| self.expectation.responsibilities(batch))
     }
 
     /// Statistics of the batch under `responsibilities`, in standard units.
     pub(super) fn statistics(&self, batch: &Batch, responsibilities: &Matrix) -> Vec<Statistics> {
         self.tensors(batch)
-            .and_then(|(tensors, _)| tensors.statistics(batch, responsibilities).ok())
+            .and_then(|(tensors, _)| tensors.statistics(batch, responsibilities).inspect_err(given_up).ok())
             .unwrap_or_else(|| self.expectation.statistics(batch, responsibilities))
     }
 

@@ -216,10 +216,12 @@ impl<'a> Raw<'a> {
 
     /// Their statistics, with a weight each unless all weigh 1.
     pub fn statistics(self, weights: Option<&[f64]>) -> Joint {
-        let targets = self.placed.table.targets.clone();
-        let observed = Observed { weights: weights.map_or_else(|| vec![1.0; targets.len()], <[f64]>::to_vec), targets };
-        let there = self.on_device(&[observed]).and_then(|mut joints| joints.pop());
-        there.unwrap_or_else(|| joint(self.inputs, self.panel, weights, self.gaps))
+        let there = self.placed.is_on_device().then(|| {
+            let targets = self.placed.table.targets.clone();
+            let weights = weights.map_or_else(|| vec![1.0; targets.len()], <[f64]>::to_vec);
+            self.on_device(&[Observed { weights, targets }])?.pop()
+        });
+        there.flatten().unwrap_or_else(|| joint(self.inputs, self.panel, weights, self.gaps))
     }
 
     /// Their statistics with other targets and weights, for each of `observed`.

@@ -7,7 +7,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::factor::Factor;
-use crate::dist::lanes::{LANES, Lanes};
+use crate::dist::lanes::{LANES, Lanes, across, vectors, vectors_mut};
 
 /// Rows are padded to a multiple of this.
 const TILE: usize = 8;
@@ -145,7 +145,8 @@ impl WithSimd for Scatter<'_> {
     }
 }
 
-/// Adds to a band of the square, over rows of `strip`, the products of the band's columns with those of N vectors from vector `at` on.
+/// Adds to a band of the square, over rows of `strip`, the products of the band's columns with those of N vectors from vector `at`
+/// on.
 #[inline(always)]
 fn multiply<S: Simd, const N: usize>(simd: S, strip: &[f64], (padded, band, at): (usize, usize, usize), square: &mut [f64]) {
     let mut sums: [[S::f64s; N]; BAND] =
@@ -205,28 +206,9 @@ impl WithSimd for Images<'_> {
                 }
             }
             for (k, image) in images.iter_mut().enumerate() {
-                *image = Image { along: sum(&along[k]), square: sum(&square[k]) };
+                *image = Image { along: across(&along[k]), square: across(&square[k]) };
             }
         }
         images
     }
-}
-
-/// Lane groups as the processor's vectors.
-#[inline(always)]
-fn vectors<S: Simd>(lanes: &[Lanes]) -> &[S::f64s] {
-    S::as_simd_f64s(lanes.as_flattened()).0
-}
-
-/// Lane groups as the processor's vectors.
-#[inline(always)]
-fn vectors_mut<S: Simd>(lanes: &mut [Lanes]) -> &mut [S::f64s] {
-    S::as_mut_simd_f64s(lanes.as_flattened_mut()).0
-}
-
-/// The sum of the lanes, in a fixed order.
-#[inline(always)]
-fn sum(lanes: &Lanes) -> f64 {
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + e) + (c + g)) + ((b + f) + (d + h))
 }

@@ -11,7 +11,7 @@ use super::batch::{Lens, Observed, Table};
 use super::factor::Factor;
 use super::joint::Gap;
 use super::units::Source;
-use crate::device::joint;
+use crate::device::{self, joint};
 
 /// A table where its arithmetic is done.
 #[derive(Clone, Debug)]
@@ -26,7 +26,12 @@ impl<'a> Placed<'a> {
     /// `table` on the layout's device, if that has one.
     pub fn new(layout: &Layout, table: &'a Table) -> Self {
         let there = layout.device.as_ref().filter(|_| table.len() > 0);
-        Self { table, cells: there.and_then(|device| cells(table, layout.inputs(), device).ok()) }
+        Self { table, cells: there.and_then(|device| cells(table, layout.inputs(), device).inspect_err(device::given_up).ok()) }
+    }
+
+    /// Whether a device has it.
+    pub fn is_on_device(&self) -> bool {
+        self.cells.is_some()
     }
 
     /// Of each row, `[classes (classes + 1) / 2 + classes, rows]`: the lower triangle of `U Uᵀ` and below it `U b`, where row c
@@ -34,7 +39,7 @@ impl<'a> Placed<'a> {
     pub fn predictions(&self, lens: &Lens, ones: usize, factor: &Factor, b: &[f64]) -> Option<Vec<Vec<f64>>> {
         let cells = self.cells.as_ref().filter(|_| !b.is_empty())?;
         let predictions = || joint::predictions(cells, &through(lens, ones, cells)?, &posterior(factor, b, cells)?)?.to_vec2();
-        predictions().ok()
+        predictions().inspect_err(device::given_up).ok()
     }
 
     /// Weighted means of inputs, target and gaps, and their scatter's lower triangle, row after row, for each of `observed`.
@@ -42,7 +47,7 @@ impl<'a> Placed<'a> {
     pub fn moments(&self, inputs: usize, gaps: &[Gap], observed: &[Observed]) -> Option<Vec<(Vec<f64>, Vec<f64>)>> {
         let cells = self.cells.as_ref()?;
         let moments = || joint::scatter(cells, &columns(inputs, gaps, cells)?, &to_tensor(observed, cells)?)?.to_vec2();
-        let found: Vec<Vec<f64>> = moments().ok()?;
+        let found: Vec<Vec<f64>> = moments().inspect_err(device::given_up).ok()?;
         let apart = |mut all: Vec<f64>| {
             let scatter = all.split_off(inputs + 1 + gaps.len());
             (all, scatter)
@@ -153,9 +158,11 @@ mod tests {
             let rows = Rows::from_cells(INPUTS + 1, (0..count * (INPUTS as u64 + 1)).map(target).collect());
             let table = Table::new(&own, rows.view());
             let (here, away) = (Placed::new(&own, &table), Placed::new(&there, &table));
-            assert!(here.cells.is_none() && away.cells.is_some());
+            assert!(!here.is_on_device() && away.is_on_device());
             let site = Joint::nothing(INPUTS);
             let raws = || (Raw::new(&site, &here), Raw::new(&site, &away));
+            let ones = Observed { weights: vec![1.0; table.len()], targets: table.targets.clone() };
+            assert!(away.moments(INPUTS, &[], &[ones]).is_some(), "the device has taken the moments");
             let numbers = |stream: u64| (0..count).map(|row| uniform((stream << 34) + row)).collect();
             let observed =
                 [(1, 2), (3, 4), (5, 6)].map(|(one, other)| Observed { weights: numbers(one), targets: numbers(other) });
