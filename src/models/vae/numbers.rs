@@ -88,8 +88,8 @@ impl<T: Real> Numbers<T> {
 
     /// Those of the rows `rows`, which begin with a panel.
     pub fn part(&self, rows: Range<usize>) -> Part<'_, T> {
-        let (cells, row) = (PANEL * self.outputs.len(), rows.start / PANEL);
-        let within = row * cells..(row + panels(rows.len())) * cells;
+        let (cells, first) = (PANEL * self.outputs.len(), rows.start / PANEL);
+        let within = first * cells..(first + panels(rows.len())) * cells;
         let [values, there, least] = [&self.values, &self.there, &self.least].map(|array| &array[within.clone()]);
         Part { events: rows.len(), numbers: self, values, there, least }
     }
