@@ -123,6 +123,16 @@ impl AppError {
 /// Makes the model over a schema's columns.
 type ModelOf<'a> = &'a dyn Fn(&Schema, &ModelConfig) -> Result<AnyModel, AppError>;
 
+/// Freed memory that is kept at hand, up to twice as much.
+const KEPT_BYTES: usize = 4 << 20;
+
+/// Has glibc keep what is freed for what is asked for next. Each block asks for what the one before it has freed, and by default that
+/// goes back to the system time and again, which costs networks an eighth of their time. The bounds follow the largest piece that was
+/// ever freed (mallopt(3)); elsewhere it does nothing.
+pub fn keep_freed_memory() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT_BYTES)));
+}
+
 /// Does what the command line says.
 pub fn run(cli: Cli) -> Result<(), AppError> {
     execute(cli, &model)
@@ -181,6 +191,7 @@ pub fn exit(result: Result<(), AppError>) -> ExitCode {
 }
 
 fn execute(cli: Cli, model_of: ModelOf<'_>) -> Result<(), AppError> {
+    keep_freed_memory();
     logs::init(cli.log_format, &cli.log_filter)?;
     match cli.command {
         Command::Run(arguments) => service::run(&Config::load(&arguments.config)?, model_of),

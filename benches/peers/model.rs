@@ -18,6 +18,7 @@ use surprisal::models::{AnyModel, Block, Learnt, Model, NotFinite, Surprisal};
 use surprisal::record::{Offset, Partition};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    surprisal::app::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [config, file, batch, passes, scores @ ..] = arguments.as_slice() else {
         return Err("usage: peers CONFIG FILE BATCH PASSES [SCORES]".into());
