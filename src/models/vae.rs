@@ -261,7 +261,7 @@ impl Model for Vae {
         true
     }
 
-    /// Not at all with a number more than [`FARTHEST`] standard deviations out: surprisal grows only with the logarithm of the
+    /// Not at all with a number more than eight standard deviations out: surprisal grows only with the logarithm of the
     /// distance, so the weight alone would let its square into the moments.
     fn credence(&self, posterior: &VaePosterior, row: &[f64], weight: f64) -> f64 {
         let is_far = |column: &Column| match column.likelihood {
