@@ -1,7 +1,5 @@
 //! Scores by as many cores as are worth it. A score doesn't depend on the rows beside it, so the bits are those of one core.
 
-use rayon::prelude::*;
-
 use crate::features::RowsView;
 use crate::models::{Model, Surprisal};
 
@@ -26,9 +24,19 @@ pub fn score<M: Model>(model: &M, posterior: &M::Posterior, rows: RowsView<'_>) 
     if each >= rows.len() {
         return of(rows);
     }
-    let parts =
-        (0..rows.len().div_ceil(each)).into_par_iter().map(|part| of(rows.slice(part * each..rows.len().min((part + 1) * each))));
-    parts.collect::<Vec<_>>().concat()
+    // The first part is done here: nobody waits for a thread to wake.
+    let mut parts = vec![Vec::new(); rows.len().div_ceil(each)];
+    rayon::in_place_scope(|scope| {
+        let mut parts = parts.iter_mut().zip((0..rows.len()).step_by(each));
+        let first = parts.next();
+        for (part, start) in parts {
+            scope.spawn(move |_| *part = of(rows.slice(start..rows.len().min(start + each))));
+        }
+        if let Some((part, start)) = first {
+            *part = of(rows.slice(start..start + each));
+        }
+    });
+    parts.concat()
 }
 
 #[cfg(test)]
