@@ -16,11 +16,11 @@ pub fn score<M: Model>(model: &M, posterior: &M::Posterior, rows: RowsView<'_>) 
         model.score(posterior, rows, &mut surprisals);
         surprisals
     };
-    let least = match model.multiplications() {
-        0 => return of(rows),
-        each => WORTH_A_CORE.div_ceil(each),
-    };
-    let each = rows.len().div_ceil(rayon::current_num_threads()).max(least).next_multiple_of(GRAIN);
+    let multiplications = model.multiplications();
+    if multiplications == 0 {
+        return of(rows);
+    }
+    let each = share(rows.len(), multiplications, rayon::current_num_threads());
     if each >= rows.len() {
         return of(rows);
     }
@@ -39,6 +39,11 @@ pub fn score<M: Model>(model: &M, posterior: &M::Posterior, rows: RowsView<'_>) 
     parts.concat()
 }
 
+/// Of so many rows those that a core takes, where each costs so many multiplications.
+fn share(rows: usize, multiplications: usize, cores: usize) -> usize {
+    rows.div_ceil(cores).max(WORTH_A_CORE.div_ceil(multiplications)).next_multiple_of(GRAIN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,7 +56,8 @@ mod tests {
         let column = |(name, kind): (&str, Kind)| Column { name: name.into(), path: vec![name.into()], kind };
         let schema = Schema::new([("x", Kind::Number), ("y", Kind::Boolean)].map(column).to_vec());
         let model = Network::new(&schema, &Task { target: 1, inputs: vec![0] }, NetworkConfig::default()).unwrap();
-        assert!(model.multiplications() * GRAIN >= WORTH_A_CORE, "a network is worth several cores");
+        assert_eq!([1, 2, 3, 7].map(|cores| share(500, model.multiplications(), cores)), [512, 256, 192, 96]);
+        assert!(share(500, 100, 7) > 500, "what is cheap stays together");
         let cell = |at: u64| if at.is_multiple_of(2) { normal(at) } else { f64::from(u8::from(normal(at) > 0.0)) };
         let rows = Rows::from_cells(2, (0..1000).map(cell).collect());
         let posterior = model.posterior(&model.nothing()).unwrap();
